@@ -1,0 +1,85 @@
+//! Errors, sorted by what the caller can do about them.
+
+use std::io;
+use std::path::PathBuf;
+
+/// What imgfmt's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an image could not be read or edited. Messages are lower case and name the one value that matters.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such file or directory inside the image.
+    #[error("`{}`: no such file or directory in the image", .0.display())]
+    NotFound(PathBuf),
+    /// A component of a path inside the image is not a directory.
+    #[error("`{}`: not a directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// A directory stands where a file is wanted.
+    #[error("`{}`: is a directory", .0.display())]
+    IsADirectory(PathBuf),
+    /// Something of that name is there already.
+    #[error("`{}`: already exists in the image", .0.display())]
+    AlreadyExists(PathBuf),
+    /// More than 40 symbolic links on the way, or a circle of them.
+    #[error("`{}`: too many levels of symbolic links", .0.display())]
+    SymlinkLoop(PathBuf),
+    /// A name or path inside the image that no file can have.
+    #[error("`{}`: {what}", .path.display())]
+    InvalidPath {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A file of another kind than the operation can serve (a device node, a fifo).
+    #[error("`{}`: {what}", .path.display())]
+    WrongKind {
+        /// The path inside the image.
+        path: PathBuf,
+        /// What stands there and why it does not serve.
+        what: String,
+    },
+    /// The file system in the image has no room: blocks, inodes or a full directory.
+    #[error("no space left in the file system of the image: {0}")]
+    NoSpace(String),
+    /// A feature of the image that this version does not support, by its name.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The journal has to be replayed before anything is written.
+    #[error("the journal holds changes that were not replayed (needs_recovery)")]
+    NeedsRecovery,
+    /// The file system is marked as not clean.
+    #[error("the file system is not clean: {0}")]
+    NotClean(String),
+    /// The bytes contradict the format.
+    #[error("corrupt image: {0}")]
+    Corrupt(String),
+    /// Somebody else has the image open.
+    #[error("the image is in use: {0}")]
+    Busy(String),
+    /// The host has no room for what must be written.
+    #[error("no space left on the host: {0}")]
+    HostFull(String),
+    /// The host said no.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path or offset.
+        what: String,
+        /// The host's answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The bytes contradict the format; `what` says where and how.
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt(what.into())
+    }
+
+    /// The host's answer, with what was being done.
+    pub fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+}

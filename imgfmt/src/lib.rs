@@ -1,0 +1,18 @@
+//! Disk images without mounting.
+//!
+//! An image is a file, and a file system is bytes in it. This library reads and edits those bytes: partition tables
+//! (MBR, GPT), the ext family, FAT and swap, inside raw disk images, with no privilege beyond that of reading and
+//! writing the file. It knows nothing of Xen or of job descriptions.
+
+pub mod changes;
+pub mod error;
+pub mod ext;
+pub mod image;
+pub mod storage;
+pub mod volume;
+
+pub use changes::Changes;
+pub use error::{Error, Result};
+pub use image::{Image, ImageMut};
+pub use storage::Storage;
+pub use volume::Volume;

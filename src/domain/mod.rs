@@ -1,0 +1,3 @@
+//! The domain: what Xen's tools are told.
+
+pub mod xl;

@@ -1,0 +1,75 @@
+//! What there is: the images that a document names, looked at and described. The types are pure data, so that a plan
+//! can be made (and tested) without an image.
+
+use std::path::PathBuf;
+
+/// All that a plan has to know about the world.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// One for each `imagefile`, in their order.
+    pub images: Vec<ImageFacts>,
+    /// Files of the host that the document names (`kernel`, `ramdisk`, `file source=`), by the path as written.
+    pub host_files: Vec<HostFile>,
+}
+
+/// What an `imagefile` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Absolute path of the file that the URL names; `None` for a disk that is to be made.
+    pub path: Option<PathBuf>,
+    /// The compression that the file's first bytes show: `zstd`, `gzip`, `xz`.
+    pub compression: Option<&'static str>,
+    /// Length of the raw image in bytes.
+    pub len: u64,
+    /// Partition table: `mbr` or `gpt`; `None` for a bare file system.
+    pub table: Option<&'static str>,
+    /// What the table lists, or the one bare content with number `None`.
+    pub volumes: Vec<VolumeFacts>,
+    /// What stands in the file system that the `imagefile` means, where it holds a guest's root.
+    pub root: Option<RootFacts>,
+}
+
+/// One partition, or the whole of a bare image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeFacts {
+    /// Partition number from 1 on; `None` for a bare image.
+    pub partition: Option<u32>,
+    /// What its magic says: `ext2`, `ext3`, `ext4`, `vfat`, `swap`, `xfs`, …; `None` where nothing is known.
+    pub filesystem: Option<String>,
+    /// UUID as fstab writes it.
+    pub uuid: Option<String>,
+    /// Label of the file system.
+    pub label: Option<String>,
+    /// `PARTUUID` as fstab writes it.
+    pub part_uuid: Option<String>,
+    /// `PARTLABEL` as fstab writes it.
+    pub part_label: Option<String>,
+}
+
+/// What the root file system holds of that which a plan changes or reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RootFacts {
+    /// Bytes of `/etc/fstab`; `None` where there is none.
+    pub fstab: Option<Vec<u8>>,
+    /// Bytes of `/etc/hostname`; `None` where there is none.
+    pub hostname: Option<Vec<u8>>,
+    /// Names in `/etc/xenjobs.d`; empty where there is no such directory.
+    pub xenjobs: Vec<String>,
+    /// Bytes of root's `authorized_keys`; `None` where there is none.
+    pub authorized_keys: Option<Vec<u8>>,
+    /// File names in `/boot`.
+    pub boot: Vec<String>,
+    /// Names in `/lib/modules`: the kernel versions that the image can run.
+    pub modules: Vec<String>,
+}
+
+/// A file of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFile {
+    /// As the document writes it.
+    pub name: String,
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Length in bytes.
+    pub len: u64,
+}

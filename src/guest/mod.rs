@@ -1,0 +1,1 @@
+//! Files of the guest, as text: pure, no I/O.
