@@ -8,7 +8,9 @@ pub mod changes;
 pub mod error;
 pub mod ext;
 pub mod image;
+pub mod probe;
 pub mod storage;
+pub mod table;
 pub mod volume;
 
 pub use changes::Changes;
