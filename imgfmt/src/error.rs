@@ -56,6 +56,17 @@ pub enum Error {
     /// The bytes contradict the format.
     #[error("corrupt image: {0}")]
     Corrupt(String),
+    /// A path on the host that is not a regular file: a directory, a device, a pipe.
+    #[error("`{}`: {what}, not an image file", .path.display())]
+    NotAnImage {
+        /// The path on the host.
+        path: PathBuf,
+        /// What stands there.
+        what: &'static str,
+    },
+    /// The caller's progress callback asked to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// Somebody else has the image open.
     #[error("the image is in use: {0}")]
     Busy(String),

@@ -1,27 +1,63 @@
 //! A raw image file: opened for reading, or mapped for an edit.
+//!
+//! A stock image is read with `pread`: when somebody truncates it meanwhile, that is an error, and not the SIGBUS that a
+//! map would give. A private copy is mapped, and a change reaches it only through [`ImageMut::commit`].
+//!
+//! Both hold a lock (`flock`), shared for reading and exclusive for an edit, and both look for users that know nothing
+//! of that lock: a loop device, QEMU. A host file system that has no locks serves for reading only.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
+use memmap2::MmapMut;
+
+use crate::busy::{self, Intent};
 use crate::changes::Changes;
 use crate::error::{Error, Result};
-use crate::storage::Storage;
+use crate::host;
+use crate::reserve::{self, Way};
+use crate::storage::{Reader, Storage};
 
 /// A raw image, opened read-only under a shared lock, read with `pread`.
 #[derive(Debug)]
 pub struct Image {
     file: File,
+    path: PathBuf,
     len: u64,
 }
 
 impl Image {
     /// Open `path`.
+    ///
+    /// # Errors
+    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where somebody may be writing to it.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Error::io(path.display().to_string(), e))?;
-        let len = file.metadata().map_err(|e| Error::io(path.display().to_string(), e))?.len();
-        Ok(Self { file, len })
+        let file = open_regular(path, OpenOptions::new().read(true))?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => return Err(locked(&file, path)),
+            // Reading needs no lock where there are none to be had.
+            Err(TryLockError::Error(e)) if !has_no_locks(&e) => return Err(at(path, e)),
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        refuse_occupied(&file, path, Intent::Read)?;
+        let len = file.metadata().map_err(|e| at(path, e))?.len();
+        Ok(Self { file, path: path.into(), len })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes in order, from the first, for a digest or a copy.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self)
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
     }
 }
 
@@ -38,18 +74,79 @@ impl Storage for Image {
 /// A raw image, opened for an edit under an exclusive lock, mapped.
 #[derive(Debug)]
 pub struct ImageMut {
-    map: memmap2::MmapMut,
+    file: File,
+    path: PathBuf,
+    map: MmapMut,
 }
 
 impl ImageMut {
     /// Open `path`.
-    pub fn open(_path: &Path) -> Result<Self> {
-        Err(Error::Unsupported("not there yet".into()))
+    ///
+    /// # Errors
+    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where anybody else has it open.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open_regular(path, OpenOptions::new().read(true).write(true))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(locked(&file, path)),
+            Err(TryLockError::Error(e)) => return Err(at(path, e)),
+        }
+        refuse_occupied(&file, path, Intent::Write)?;
+        let map = map(&file).map_err(|e| at(path, e))?;
+        Ok(Self { file, path: path.into(), map })
     }
 
-    /// Reserve host blocks for every range, then write, then sync.
-    pub fn commit(&mut self, _changes: &Changes) -> Result<()> {
-        Err(Error::Unsupported("not there yet".into()))
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reserve host blocks for every range, then write all of them, then sync the pages that were touched.
+    ///
+    /// # Errors
+    /// [`Error::HostFull`], [`Error::Busy`] where the file is not as long as it was, and [`Error::Corrupt`] where a range
+    /// lies past the end: nothing was written. [`Error::Io`] where the sync failed: something may have been.
+    pub fn commit(&mut self, changes: &Changes) -> Result<()> {
+        self.check_len()?;
+        reserve::check_within(changes, self.len())?;
+        let page = rustix::param::page_size() as u64;
+        let runs = reserve::page_runs(changes, page, self.len());
+        match reserve::reserve(&self.file, &runs)? {
+            Way::Map => {
+                for (offset, bytes) in changes.iter() {
+                    let start = usize::try_from(offset).expect("the map holds it");
+                    self.map[start..start + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+            Way::Pwrite => {
+                for (offset, bytes) in changes.iter() {
+                    let outcome = self.file.write_all_at(bytes, offset);
+                    outcome.map_err(|e| host::write_error(&self.file, "commit", e))?;
+                }
+            }
+        }
+        // One call over the whole span: the kernel looks only at dirty pages, and each call may wait for the disk.
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+        let start = usize::try_from(first.start).expect("the map holds it");
+        let len = usize::try_from(last.end - first.start).expect("the map holds it");
+        self.map.flush_range(start, len).map_err(|e| host::write_error(&self.file, "sync", e))
+    }
+
+    /// Wait until all that was committed is on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| host::write_error(&self.file, "sync", e))
+    }
+
+    /// A store past the end of the file would be a SIGBUS.
+    fn check_len(&self) -> Result<()> {
+        let len = self.file.metadata().map_err(|e| at(&self.path, e))?.len();
+        let mapped = self.len();
+        if len == mapped {
+            return Ok(());
+        }
+        let what = if len < mapped { "shrank" } else { "grew" };
+        let path = self.path.display();
+        Err(Error::Busy(format!("`{path}` {what} from {mapped} to {len} bytes while it was open")))
     }
 }
 
@@ -61,4 +158,65 @@ impl Storage for ImageMut {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         Storage::read_at(&self.map[..], offset, buf)
     }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a map of a file is the one thing here that the compiler cannot vouch for"
+)]
+fn map(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: the bytes of a map must not change under a reference to them. References are made in this module only:
+    // for reading by `read_at`, which copies them out, and for writing by `commit`, which has `&mut self`. Other
+    // processes that keep to the lock stay out; what one that does not keep to it stores is copied as bytes, of which
+    // any value is valid.
+    unsafe { MmapMut::map_mut(file) }
+}
+
+/// Open a regular file and nothing else. A pipe without a writer would hang, a device could act on being opened: so the
+/// path is looked at first, and what was opened is looked at again.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File> {
+    let before = std::fs::metadata(path).map_err(|e| at(path, e))?;
+    refuse_special(path, before.file_type())?;
+    let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = options.custom_flags(nonblock).open(path).map_err(|e| at(path, e))?;
+    let opened = file.metadata().map_err(|e| at(path, e))?;
+    refuse_special(path, opened.file_type())?;
+    Ok(file)
+}
+
+fn refuse_special(path: &Path, kind: std::fs::FileType) -> Result<()> {
+    let what = match kind {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "is a directory",
+        kind if kind.is_block_device() => "is a block device",
+        kind if kind.is_char_device() => "is a character device",
+        kind if kind.is_fifo() => "is a named pipe",
+        kind if kind.is_socket() => "is a socket",
+        _ => "is not a regular file",
+    };
+    Err(Error::NotAnImage { path: path.into(), what })
+}
+
+fn refuse_occupied(file: &File, path: &Path, intent: Intent) -> Result<()> {
+    match busy::occupant(file, intent) {
+        Some(who) => Err(Error::Busy(format!("`{}`: {who}", path.display()))),
+        None => Ok(()),
+    }
+}
+
+fn locked(file: &File, path: &Path) -> Error {
+    let who = busy::flock_holder(file).unwrap_or_else(|| "another process".into());
+    Error::Busy(format!("`{}`: {who} has locked it", path.display()))
+}
+
+fn has_no_locks(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)
+    )
+}
+
+fn at(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("`{}`", path.display()), error)
 }

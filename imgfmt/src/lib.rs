@@ -4,11 +4,18 @@
 //! (MBR, GPT), the ext family, FAT and swap, inside raw disk images, with no privilege beyond that of reading and
 //! writing the file. It knows nothing of Xen or of job descriptions.
 
+mod busy;
 pub mod changes;
+pub mod compressed;
+pub mod copy;
 pub mod error;
 pub mod ext;
+mod host;
 pub mod image;
+pub mod probe;
+mod reserve;
 pub mod storage;
+pub mod table;
 pub mod volume;
 
 pub use changes::Changes;

@@ -3,6 +3,7 @@
 //! Readers are written against [`Storage`], so that one reader serves a stock image (read with `pread`, where another
 //! process that truncates the file causes an error and not a signal) and a private copy (mapped).
 
+use std::fmt;
 use std::io;
 
 /// Bytes that can be read at any offset.
@@ -19,6 +20,48 @@ pub trait Storage {
     /// Whether there is no byte at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Any storage as a stream: reads from a position that moves, and seeks.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    storage: &'a dyn Storage,
+    position: u64,
+}
+
+impl<'a> Reader<'a> {
+    /// A stream that starts at the first byte.
+    pub fn new(storage: &'a dyn Storage) -> Self {
+        Self { storage, position: 0 }
+    }
+}
+
+impl io::Read for Reader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.storage.len().saturating_sub(self.position);
+        let len = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
+        self.storage.read_at(self.position, &mut buf[..len])?;
+        self.position += len as u64;
+        Ok(len)
+    }
+}
+
+impl io::Seek for Reader<'_> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            io::SeekFrom::Start(position) => Some(position),
+            io::SeekFrom::End(by) => self.storage.len().checked_add_signed(by),
+            io::SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("position", &self.position).finish_non_exhaustive()
     }
 }
 

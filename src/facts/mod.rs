@@ -27,6 +27,11 @@ pub struct ImageFacts {
     pub volumes: Vec<VolumeFacts>,
     /// What stands in the file system that the `imagefile` means, where it holds a guest's root.
     pub root: Option<RootFacts>,
+    /// Directories of that file system, as far as a plan wants to know: of the mount points that the document has
+    /// below this one, those that are there. Absolute paths inside the file system.
+    pub directories: Vec<String>,
+    /// File names in its top directory, where it is mounted at `/boot`.
+    pub boot: Vec<String>,
 }
 
 /// One partition, or the whole of a bare image.
@@ -53,6 +58,10 @@ pub struct RootFacts {
     pub fstab: Option<Vec<u8>>,
     /// Bytes of `/etc/hostname`; `None` where there is none.
     pub hostname: Option<Vec<u8>>,
+    /// Bytes of `/etc/sysconfig/network`, where Red Hat up to release 6 keeps the host's name.
+    pub sysconfig_network: Option<Vec<u8>>,
+    /// Bytes of `/etc/HOSTNAME`, where SuSE up to 11 keeps the host's name.
+    pub suse_hostname: Option<Vec<u8>>,
     /// Names in `/etc/xenjobs.d`; empty where there is no such directory.
     pub xenjobs: Vec<String>,
     /// Bytes of root's `authorized_keys`; `None` where there is none.

@@ -1,33 +1,65 @@
 //! What will be done: a value, made from a document and facts. A plan neither reads nor writes; it is printed
 //! (`autoxen plan`) or applied (`autoxen prepare`).
+//!
+//! [`plan`] makes it: [`volume`] says which file system each `imagefile` means, [`boot`] which kernel starts, [`disks`]
+//! what the guest's devices are, [`root`] and [`files`] what is written into the images. [`text`] and [`json`] show it.
+
+mod boot;
+mod disks;
+mod files;
+pub mod json;
+mod make;
+mod mounts;
+mod root;
+pub mod text;
+mod volume;
 
 use std::path::PathBuf;
 
+pub use make::plan;
+
+use crate::domain::value::{FileName, Vdev};
 use crate::domain::xl;
 
+/// What the command line says beside the document. What it says goes before what the document says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The domain's name where the document has none: the name of its file, without the ending.
+    pub name_default: String,
+    /// Kernel on the host, absolute.
+    pub kernel: Option<PathBuf>,
+    /// Ramdisk on the host, absolute.
+    pub ramdisk: Option<PathBuf>,
+    /// Command line of the kernel.
+    pub cmdline: Option<String>,
+    /// Leave `hda` and `sda` as the document writes them, whatever the guest's kernel is.
+    pub keep_device_names: bool,
+}
+
 /// All of a bundle, before a byte of it is written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The disks, in the order in which the guest gets them.
     pub disks: Vec<Disk>,
     /// Kernel and ramdisk, where the bundle holds them.
     pub boot_files: Vec<BootFile>,
-    /// What xl is told. Its disk targets and boot files are names inside the bundle until
-    /// [`xl::Domain::in_directory`] makes them absolute.
+    /// What xl is told, once [`xl::Domain::in_directory`] has said where the bundle is.
     pub domain: xl::Domain,
     /// What the user ought to know.
     pub notes: Vec<String>,
 }
 
 /// One disk of the guest.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// Name of the guest's device: `xvda`, `xvda1`.
-    pub vdev: String,
+    /// The guest's device: `xvda`, `xvda1`.
+    pub vdev: Vdev,
+    /// The guest cannot write to it.
+    pub read_only: bool,
     /// Where the bytes come from.
     pub source: Source,
     /// File name in the bundle; `None` for a read-only image that is used where it lies.
-    pub file: Option<String>,
+    pub file: Option<FileName>,
     /// Indices (into `Facts::images` and `Document::images`) of the `imagefile` elements on this disk.
     pub images: Vec<usize>,
     /// The edits, by volume of the disk.
@@ -35,7 +67,7 @@ pub struct Disk {
 }
 
 /// Where a disk's bytes come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A copy of a stock image (unpacked, where it is compressed).
     Image(PathBuf),
@@ -49,7 +81,7 @@ pub enum Source {
 }
 
 /// What a new disk holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A swap space.
     Swap {
@@ -68,7 +100,7 @@ pub enum Format {
 }
 
 /// Edits of one file system.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeEdits {
     /// Partition number; `None` for a bare image.
     pub partition: Option<u32>,
@@ -77,18 +109,18 @@ pub struct VolumeEdits {
 }
 
 /// One edit of a file system.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// Absolute path inside the image.
     pub path: String,
     /// What is done there.
     pub action: Action,
-    /// Why, for people.
+    /// Why, for people; one line for each reason.
     pub reason: String,
 }
 
 /// What an edit does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Create the file or replace its content; missing parents are created (0755, root).
     Write {
@@ -114,7 +146,7 @@ pub enum Action {
 }
 
 /// The content of a file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// These bytes.
     Bytes(Vec<u8>),
@@ -123,16 +155,16 @@ pub enum Content {
 }
 
 /// Kernel or ramdisk of the bundle.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootFile {
     /// File name in the bundle.
-    pub file: String,
+    pub file: FileName,
     /// Where it comes from.
     pub from: BootSource,
 }
 
 /// Where a boot file comes from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootSource {
     /// A file of the host.
     Host(PathBuf),
