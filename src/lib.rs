@@ -6,4 +6,5 @@ pub mod domain;
 pub mod facts;
 pub mod guest;
 pub mod plan;
+pub mod snippet;
 pub mod xmf;

@@ -29,6 +29,9 @@ pub struct Document {
     pub images: Vec<ImageFile>,
     /// The jobs, in the order in which they run; at least one.
     pub jobs: Vec<Job>,
+    /// What the document asks for and this version does not do, by the name of its element or attribute. Whoever acts
+    /// on the document refuses it while this is not empty; `check` has warned of each.
+    pub unserved: Vec<Spanned<&'static str>>,
 }
 
 /// `general`: the domain.
