@@ -28,6 +28,8 @@ pub(crate) enum Intent {
     Write,
 }
 
+/// The byte that QEMU locks while it reads: 100 and permission 0.
+const QEMU_READS: u64 = 100;
 /// The byte that QEMU locks while it writes: 100 and permission 1.
 const QEMU_WRITES: u64 = 101;
 /// The byte that QEMU locks while nobody else may write: 200 and permission 1.
@@ -78,8 +80,8 @@ fn qemu(file: &File, intent: Intent) -> Option<String> {
     };
     if held(QEMU_WRITES) {
         Some("QEMU, or a program that locks as it does, has it open for writing".into())
-    } else if intent == Intent::Write && held(QEMU_FORBIDS_WRITE) {
-        Some("QEMU, or a program that locks as it does, lets nobody write to it".into())
+    } else if intent == Intent::Write && (held(QEMU_READS) || held(QEMU_FORBIDS_WRITE)) {
+        Some("QEMU, or a program that locks as it does, has it open".into())
     } else {
         None
     }

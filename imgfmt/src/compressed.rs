@@ -217,7 +217,13 @@ fn drain<D: Read>(
 ) -> Result<(), Failure> {
     let mut buffer = vec![0; PIECE];
     loop {
-        let count = decoder.read(&mut buffer).map_err(Failure::decoder)?;
+        let count = decoder.read(&mut buffer).map_err(|error| match error.kind() {
+            // Only xz has a limit of memory.
+            io::ErrorKind::OutOfMemory => Failure::Ours(Error::Unsupported(format!(
+                "xz dictionary of more than {MAX_WINDOW} bytes"
+            ))),
+            _ => Failure::decoder(error),
+        })?;
         if count == 0 {
             return Ok(());
         }
