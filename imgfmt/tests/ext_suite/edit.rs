@@ -1,10 +1,9 @@
 //! Edits of file systems of every kind: `e2fsck` finds nothing, and the kernel sees the edit and nothing else.
 
-mod ext_support;
+use imgfmt::Result;
+use imgfmt::ext::Transaction;
 
-use ext_support::{NOW, TestImage, noise};
-use imgfmt::ext::{Kind, Transaction};
-use imgfmt::{Error, Result};
+use crate::support::{TestImage, noise};
 
 /// (name, `mke2fs` arguments, KiB, bytes before the file system)
 const KINDS: &[(&str, &str, u64, u64)] = &[
@@ -59,7 +58,6 @@ fn job(tx: &mut Transaction<'_>) -> Result<()> {
 #[test]
 fn a_job_fits_every_kind_and_nothing_complains() {
     for &(name, args, kib, start) in KINDS {
-        eprintln!("{name}");
         let image = TestImage::new(args, kib, start);
         image.edit(job).unwrap_or_else(|e| panic!("{name}: {e}"));
         image.fsck();
@@ -82,5 +80,68 @@ fn a_job_fits_every_kind_and_nothing_complains() {
         if !args.contains("65536") && !args.contains("16384") {
             assert_eq!(image.kernel_tree(), image.tree(), "{name}");
         }
+    }
+}
+
+#[test]
+fn the_kernel_sees_the_edit_and_nothing_else() {
+    let from = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| from.path().join(name);
+    for dir in ["etc", "usr", "usr/bin", "srv"] {
+        std::fs::create_dir(at(dir)).expect("a directory");
+    }
+    for (name, len) in [("etc/fstab", 500), ("usr/bin/big", 3_000_000), ("srv/empty", 0)] {
+        std::fs::write(at(name), noise(len, usize::try_from(len).expect("small"))).expect("a file");
+    }
+    std::os::unix::fs::symlink("/srv", at("etc/absolute")).expect("a link");
+    for args in ["-t ext2 -b 1024 -I 128", "-t ext3", "-t ext4", "-t ext4 -b 1024"] {
+        let image = TestImage::populated(args, 32768, 1 << 20, from.path());
+        image.with_kernel(|root| {
+            rustix::fs::lsetxattr(
+                root.join("etc/fstab"),
+                "user.note",
+                b"kept",
+                rustix::fs::XattrFlags::empty(),
+            )
+            .expect("an attribute");
+            std::fs::hard_link(root.join("etc/fstab"), root.join("etc/fstab.hard"))
+                .expect("a link");
+        });
+        let before = image.kernel_tree();
+        assert_eq!(before, image.tree(), "{args}");
+        image
+            .edit(|tx| {
+                tx.write("/etc/fstab", "new\n")?;
+                tx.write("/etc/absolute/job", noise(7, 70_000))?;
+                tx.remove_file("/usr/bin/big")
+            })
+            .unwrap_or_else(|e| panic!("{args}: {e}"));
+        image.fsck();
+        let after = image.kernel_tree();
+        assert_eq!(after, image.tree(), "{args}");
+        let differ: Vec<&str> = before
+            .keys()
+            .chain(after.keys())
+            .filter(|&path| before.get(path) != after.get(path))
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            differ,
+            [
+                "/etc/fstab",
+                "/etc/fstab.hard",
+                "/usr/bin/big",
+                "/etc/fstab",
+                "/etc/fstab.hard",
+                "/srv/job"
+            ],
+            "{args}"
+        );
+        assert!(
+            after["/etc/fstab"].ends_with(" user.note=kept"),
+            "{args}: {}",
+            after["/etc/fstab"]
+        );
+        assert!(after["/etc/fstab"].starts_with("f 644 0:0 4 "), "{args}: {}", after["/etc/fstab"]);
     }
 }

@@ -1,8 +1,6 @@
 //! What the tests of the ext engine share: images made by `mke2fs`, an edit applied with plain writes, and the judges
 //! `e2fsck`, the kernel and `ext4-view`.
 
-#![expect(dead_code, reason = "each test program uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use imgfmt::ext::{FileType, Fs, Transaction};
-use imgfmt::{Changes, Image, Result, Storage, Volume};
+use imgfmt::{Changes, Image, Result, Volume};
 
 /// Time of all edits: 2026-01-01, so that e2fsck finds no time in the future.
 pub(crate) const NOW: i64 = 1_767_225_600;
@@ -307,7 +305,6 @@ pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// The next number.
-    #[expect(clippy::should_implement_trait, reason = "it never ends, and `for` is not wanted")]
     pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
