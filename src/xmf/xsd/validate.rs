@@ -64,7 +64,7 @@ impl Validator<'_> {
                 continue;
             };
             if let Err(bad) = decl.simple_type.check(&attribute.value) {
-                let message = format!("attribute `{}`: {}", decl.name, bad.message);
+                let message = format!("`{}`: {}", decl.name, bad.message);
                 let span = nonempty(&attribute.span, &attribute.name.span);
                 let mut diagnostic = Diagnostic::error(span, message).expected(bad.expected);
                 diagnostic.hint = bad.hint;
@@ -158,7 +158,7 @@ impl Validator<'_> {
                 self.findings.push(Diagnostic::error(span, message).expected(expected));
             }
         }
-        let mut run = Run { particles, index: 0, count: 0, settled: Vec::new() };
+        let mut run = Run { particles, index: 0, count: 0 };
         for child in element.elements() {
             self.child(element, child, &mut run);
         }
@@ -171,12 +171,7 @@ impl Validator<'_> {
         let own = |decl: &ElementDecl| child.name.is_plain(&decl.name);
         let found = particles.iter().position(own);
         let Some(index) = found else {
-            let names: Vec<&str> = particles.iter().map(|decl| decl.name.as_str()).collect();
-            let place = format!("in `{}`", parent.name.local);
-            self.unknown_element(child, &place, &names);
-            // What it was meant to be is not missing as well.
-            run.settled.extend(suggest::nearest(&child.name.local, names).map(str::to_owned));
-            return;
+            return self.unknown_child(parent, child, run);
         };
         let decl = &particles[index];
         if index < run.index {
@@ -201,14 +196,30 @@ impl Validator<'_> {
         self.element(child, decl);
     }
 
+    fn unknown_child(&mut self, parent: &Element, child: &Element, run: &mut Run<'_>) {
+        let place = format!("in `{}`", parent.name.local);
+        let names: Vec<&str> = run.particles.iter().map(|decl| decl.name.as_str()).collect();
+        let expected = suggest::alternatives(run.next().map(|decl| decl.name.as_str()));
+        self.unknown_element(child, &place, &names);
+        if let Some(diagnostic) = self.findings.last_mut() {
+            diagnostic.expected = (!expected.is_empty()).then_some(expected);
+        }
+        // A misspelling stands for what it meant, so that the name is not missing as well.
+        let meant = suggest::nearest(&child.name.local, names);
+        let index = run.particles.iter().position(|decl| Some(decl.name.as_str()) == meant);
+        if let Some(index) = index.filter(|index| *index >= run.index) {
+            self.skip(parent, run, index, Some(child));
+            run.count = run.count.saturating_add(1);
+        }
+    }
+
     /// Go on to the particle `to`: whatever is required before it is missing, unless it stands further down, where
     /// it will be out of place.
     fn skip(&mut self, parent: &Element, run: &mut Run<'_>, to: usize, before: Option<&Element>) {
         for index in run.index..to {
             let decl = &run.particles[index];
             let count = if index == run.index { run.count } else { 0 };
-            let elsewhere = count == 0
-                && (parent.child(&decl.name).is_some() || run.settled.contains(&decl.name));
+            let elsewhere = count == 0 && parent.child(&decl.name).is_some();
             if count < decl.min && !elsewhere {
                 let message = match decl.min {
                     1 => format!("`{}` is missing in `{}`", decl.name, parent.name.local),
@@ -267,8 +278,22 @@ struct Run<'a> {
     index: usize,
     /// How many elements it has taken.
     count: u32,
-    /// Names that a misspelt element was meant to be.
-    settled: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    /// What may come next: all up to the first that must.
+    fn next(&self) -> impl Iterator<Item = &'a ElementDecl> {
+        let open = move |decl: &ElementDecl, count: u32| decl.max.is_none_or(|max| count < max);
+        let (here, rest) = match self.particles.get(self.index..) {
+            Some([here, rest @ ..]) => (Some(here), rest),
+            _ => (None, Default::default()),
+        };
+        let satisfied = here.is_none_or(|decl| self.count >= decl.min);
+        let last = rest.iter().position(|decl| decl.min > 0).map_or(rest.len(), |last| last + 1);
+        let after = if satisfied { &rest[..last] } else { Default::default() };
+        let count = self.count;
+        here.filter(|decl| open(decl, count)).into_iter().chain(after)
+    }
 }
 
 fn xsi<'a>(element: &'a Element, local: &str) -> Option<&'a Attribute> {
