@@ -66,9 +66,17 @@ fn a_mebibyte_of_trouble_has_a_bounded_number_of_findings() {
     ] {
         let whole = piece.repeat(xmf::MAX_LEN / piece.len());
         assert!(errors(whole.as_bytes()).len() <= 201, "{piece}");
-        let inside = format!("<xenmetaconfig>{}</xenmetaconfig>", piece.repeat(1000));
+        let room = xmf::MAX_LEN / piece.len() - 20;
+        let inside = format!("<xenmetaconfig>{}</xenmetaconfig>", piece.repeat(room));
         assert!((1..=201).contains(&errors(inside.as_bytes()).len()), "{piece}");
     }
+    let files: String =
+        (0..30_000).map(|number| format!("<file path='/{number}/../x'/>")).collect();
+    assert!(
+        errors(format!("<xenmetaconfig><imagefile>{files}</imagefile></xenmetaconfig>").as_bytes())
+            .len()
+            <= 201
+    );
     let names: String = (0..50_000).map(|number| format!(" a{number}=''")).collect();
     assert!(errors(format!("<xenmetaconfig{names}/>").as_bytes()).len() <= 201);
     let prefixes: String = (0..30_000).map(|number| format!(" xmlns:a{number}='u'")).collect();

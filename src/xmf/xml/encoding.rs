@@ -14,6 +14,7 @@
 use encoding_rs::Encoding;
 
 use crate::diagnostic::Diagnostic;
+use crate::xmf::suggest::shorten;
 
 /// One of the two orders of bytes in UTF-16.
 struct Order {
@@ -84,7 +85,7 @@ fn named(bytes: &[u8], name: &str) -> Result<String, (String, Diagnostic)> {
                 let at = text.find(name).unwrap_or(0);
                 let diagnostic = Diagnostic::error(
                     at..at + name.len(),
-                    format!("encoding `{name}` is not served"),
+                    format!("encoding `{}` is not served", shorten(name)),
                 )
                 .expected("UTF-8, UTF-16, US-ASCII, ISO-8859-1 or a windows-125x code page")
                 .hint(format!("convert the file: `iconv -f {name} -t UTF-8`, and declare UTF-8"));
@@ -173,7 +174,7 @@ fn bad_byte(text: &str, at: usize, byte: Option<&u8>, name: &str) -> (String, Di
 
 fn labelled(text: String, name: &str, really: &str) -> (String, Diagnostic) {
     let at = text.find(name).unwrap_or(0);
-    let message = format!("the document says it is `{name}`, but it is {really}");
+    let message = format!("the document says it is `{}`, but it is {really}", shorten(name));
     let end = (at + name.len()).min(text.len());
     (text, Diagnostic::error(at..end, message).hint(format!("declare encoding=\"{really}\"")))
 }

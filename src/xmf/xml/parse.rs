@@ -40,6 +40,12 @@ struct Open {
     element: Element,
 }
 
+impl Open {
+    fn shown(&self) -> String {
+        suggest::shorten(&self.raw_name)
+    }
+}
+
 struct Builder<'a> {
     text: &'a str,
     findings: Findings,
@@ -152,7 +158,7 @@ impl Builder<'_> {
         let (raw_name, element) = tag::start_tag(raw, at, &scope, &mut self.findings);
         if self.open.is_empty() && self.root.is_some() {
             self.broken = true;
-            let message = format!("a second root element, `{raw_name}`");
+            let message = format!("a second root element, `{}`", suggest::shorten(&raw_name));
             let span = element.name.span.clone();
             self.findings.faults.push(Diagnostic::error(span, message));
         }
@@ -170,6 +176,7 @@ impl Builder<'_> {
     fn end(&mut self, raw: &str, at: usize) {
         let span = at..at + raw.len();
         let name = tag::end_tag(raw, at, &mut self.findings);
+        let shown = suggest::shorten(name);
         let Some(depth) = self.open.iter().rposition(|open| open.raw_name == name) else {
             return self.unmatched(name, at, span);
         };
@@ -177,9 +184,9 @@ impl Builder<'_> {
             self.broken = true;
             let Some(open) = self.open.last() else { break };
             let message =
-                format!("end tag `{name}` stands where `{}` is still open", open.raw_name);
-            let expected = format!("</{}>", open.raw_name);
-            let hint = format!("`{}` was opened at line {}", open.raw_name, self.line(open));
+                format!("end tag `{shown}` stands where `{}` is still open", open.shown());
+            let expected = format!("</{}>", open.shown());
+            let hint = format!("`{}` was opened at line {}", open.shown(), self.line(open));
             let diagnostic = Diagnostic::error(span.clone(), message).expected(expected).hint(hint);
             self.findings.faults.push(diagnostic);
             self.close();
@@ -193,12 +200,13 @@ impl Builder<'_> {
     /// An end tag whose name is not open at all.
     fn unmatched(&mut self, name: &str, at: usize, span: Range<usize>) {
         self.broken = true;
-        let diagnostic = Diagnostic::error(span, format!("end tag `{name}` closes nothing"));
+        let diagnostic =
+            Diagnostic::error(span, format!("end tag `{}` closes nothing", suggest::shorten(name)));
         let Some(open) = self.open.last_mut() else {
             return self.findings.faults.push(diagnostic);
         };
         let meant = suggest::nearest(name, [open.raw_name.as_str()]).is_some();
-        let diagnostic = diagnostic.expected(format!("</{}>", open.raw_name));
+        let diagnostic = diagnostic.expected(format!("</{}>", open.shown()));
         self.findings.faults.push(diagnostic);
         // A misspelling closes what it meant, so that it is one fault and not two.
         if meant {
@@ -263,8 +271,8 @@ impl Builder<'_> {
         }
         while let Some(open) = self.open.last() {
             self.broken = true;
-            let message = format!("`{}` is never closed", open.raw_name);
-            let expected = format!("</{}> further down", open.raw_name);
+            let message = format!("`{}` is never closed", open.shown());
+            let expected = format!("</{}> further down", open.shown());
             let span = open.element.start_tag.clone();
             self.findings.faults.push(Diagnostic::error(span, message).expected(expected));
             self.close();

@@ -10,6 +10,9 @@ use crate::xmf::suggest;
 use crate::xmf::xml::tree::{XSD, XSI};
 use crate::xmf::xml::{Attribute, Element, Node, chars};
 
+/// After so many findings the rest of a document is not looked at.
+const MAX_FINDINGS: usize = 1000;
+
 /// Compare a document with a schema; `source` is the text that the document was read from.
 pub fn validate(schema: &Schema, root: &Element, source: &str) -> Vec<Diagnostic> {
     let mut validator = Validator { source, findings: Vec::new() };
@@ -46,6 +49,9 @@ impl Validator<'_> {
 
     fn attributes(&mut self, element: &Element, decls: &[AttributeDecl]) {
         for attribute in &element.attributes {
+            if self.findings.len() >= MAX_FINDINGS {
+                return;
+            }
             if attribute.name.namespace.as_deref() == Some(XSI) {
                 match attribute.name.local.as_str() {
                     // Where a schema lies is no news: the one that applies is built in.
@@ -101,7 +107,7 @@ impl Validator<'_> {
     }
 
     fn empty(&mut self, element: &Element) {
-        for node in &element.children {
+        for node in element.children.iter().take(MAX_FINDINGS) {
             let span = match node {
                 Node::Element(child) => child.start_tag.clone(),
                 // Not even white space: an empty type is empty.
@@ -114,7 +120,7 @@ impl Validator<'_> {
     }
 
     fn simple(&mut self, element: &Element, declared: &SimpleType) {
-        for child in element.elements() {
+        for child in element.elements().take(MAX_FINDINGS) {
             let message = format!("`{}` holds text, no elements", element.name.local);
             let expected = declared.base.describe();
             self.findings
@@ -151,7 +157,8 @@ impl Validator<'_> {
         for node in &element.children {
             let Node::Text { text, span, cdata } = node else { continue };
             // A CDATA section is text even where it holds white space or nothing.
-            if *cdata || !text.chars().all(chars::is_blank) {
+            let full = self.findings.len() >= MAX_FINDINGS;
+            if !full && (*cdata || !text.chars().all(chars::is_blank)) {
                 let message = format!("text in `{}` means nothing", element.name.local);
                 let expected = names(particles);
                 let span = self.trimmed(span);
@@ -160,6 +167,9 @@ impl Validator<'_> {
         }
         let mut run = Run { particles, index: 0, count: 0 };
         for child in element.elements() {
+            if self.findings.len() >= MAX_FINDINGS {
+                return;
+            }
             self.child(element, child, &mut run);
         }
         self.skip(element, &mut run, particles.len(), None);
@@ -243,7 +253,10 @@ impl Validator<'_> {
         let local = suggest::shorten(&element.name.local);
         let (message, hint) = match &element.name.namespace {
             Some(namespace) => (
-                format!("unknown element `{local}` {place}: it is in the namespace `{namespace}`"),
+                format!(
+                    "unknown element `{local}` {place}: it is in the namespace `{}`",
+                    suggest::shorten(namespace)
+                ),
                 Some(
                     "elements of a job description are in no namespace: remove `xmlns`".to_owned(),
                 ),
