@@ -4,5 +4,10 @@ mod boot;
 mod build;
 mod disks;
 mod edits;
+#[path = "../xl/judge.rs"]
+mod judge;
+mod judged;
+#[path = "../xl/nasty.rs"]
+mod nasty;
 mod refusals;
 mod shown;
