@@ -24,7 +24,8 @@ export LC_ALL=C TZ=UTC
 mounted=
 finish() {
   [ -z "$mounted" ] || umount "$mounted"
-  rm -rf "$work/root" "$work/ext3" "$work/gpt"
+  [ ! -d "$work/mnt" ] || rmdir "$work/mnt"
+  rm -rf "$work/root" "$work/ext3" "$work/gpt" "$work/edit.json"
 }
 trap finish EXIT
 say() { printf '%s\n' "--- $1"; }
