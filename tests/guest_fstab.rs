@@ -1,16 +1,13 @@
 //! The table that we write, read by those who mount by it: libmount (through findmnt of util-linux) and getmntent(3).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use autoxen::guest::fstab::{Device, Entry, edit};
 use proptest::prelude::*;
 
-fn scratch(name: &str) -> PathBuf {
-    let path =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fstab-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).expect("a directory for the test");
-    path
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")
 }
 
 fn entry(source: &str, target: &str, fstype: &str, options: &str, passno: u32) -> Entry {
@@ -125,7 +122,7 @@ fn libmount_and_getmntent_read_back_each_nasty_field() {
     ];
     let sources =
         ["/dev/xvdb1", "LABEL=my disk", "LABEL=#1", "LABEL=a\\b", "UUID=1234-ABCD", "LABEL=\ttab"];
-    let options = ["defaults", "ro", "uid=0,umask=022", "#odd", "a b", "x=\\,y"];
+    let options = ["defaults", "ro", "uid=0,umask=022", "x#odd", "a b", "x=\\,y"];
     let mut entries = Vec::new();
     for (index, target) in targets.iter().enumerate() {
         let target = format!("/mnt{index}{target}");
@@ -137,7 +134,8 @@ fn libmount_and_getmntent_read_back_each_nasty_field() {
             u32::try_from(index % 3).expect("small"),
         ));
     }
-    let directory = scratch("fields");
+    let scratch = scratch();
+    let directory = scratch.path();
     let file = directory.join("fstab");
     std::fs::write(&file, edit(b"# stock\nproc /proc proc defaults 0 0", &[], &entries).text)
         .expect("written");
@@ -147,18 +145,11 @@ fn libmount_and_getmntent_read_back_each_nasty_field() {
         entries.sort_by(|a, b| a.target.cmp(&b.target));
         entries
     };
-    let c_library = sorted(getmntent(&directory, &file));
+    let c_library = sorted(getmntent(directory, &file));
     let libmount = sorted(libmount(&file));
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
     let expected = sorted(entries);
     assert_eq!(libmount, expected);
-    // getmntent does not know \043; only options can begin with `#`, and no document's do.
-    for (read, meant) in c_library.iter().zip(&expected) {
-        if meant.options != b"#odd" {
-            assert_eq!(read, meant);
-        }
-    }
-    assert_eq!(c_library.len(), expected.len());
+    assert_eq!(c_library, expected);
 }
 
 #[test]
@@ -167,7 +158,8 @@ fn findmnt_finds_no_fault_in_an_edited_table_but_that_the_disks_are_not_here() {
     let entries = [entry("/dev/xvda1", "/", "ext3", "defaults", 1)];
     let old = "/dev/hda1 / ext3 defaults 1 1\nLABEL=/boot /boot ext3 defaults 1 2\nnone /proc proc defaults 0 0\n\
                /dev/cdrom /mnt/cdrom udf,iso9660 noauto,owner,kudzu,ro 0 0\n";
-    let directory = scratch("verify");
+    let scratch = scratch();
+    let directory = scratch.path();
     let file = directory.join("fstab");
     std::fs::write(&file, edit(old.as_bytes(), &devices, &entries).text).expect("written");
     let read = libmount(&file);
@@ -176,7 +168,6 @@ fn findmnt_finds_no_fault_in_an_edited_table_but_that_the_disks_are_not_here() {
         .arg(&file)
         .output()
         .expect("findmnt runs");
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
     assert_eq!(read, [entry("none", "/proc", "proc", "defaults", 0), entries[0].clone()]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("0 parse errors, 0 errors"), "{text}");

@@ -1,7 +1,7 @@
 //! Generated job scripts, run by the shells that guests have: dash, bash, and the ash of BusyBox.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use autoxen::guest::script::{Script, WRAPPED, scripts};
@@ -41,11 +41,8 @@ const NASTY: [&str; 24] = [
     "\u{1}\u{7f}",
 ];
 
-fn scratch(name: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("script-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).expect("a directory for the test");
-    path
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")
 }
 
 fn spanned(text: &str) -> Spanned<String> {
@@ -86,7 +83,8 @@ fn run(shell: (&str, &[&str], &str), directory: &Path, text: &str) -> Output {
 
 #[test]
 fn every_shell_gives_the_job_its_variables_and_its_directory_unchanged() {
-    let directory = scratch("values");
+    let scratch = scratch();
+    let directory = scratch.path();
     for (index, value) in NASTY.iter().enumerate() {
         // A directory's name is a nasty value, too.
         let workdir = directory.join(format!("d{index}{}", value.replace('/', "_")));
@@ -99,24 +97,24 @@ fn every_shell_gives_the_job_its_variables_and_its_directory_unchanged() {
             job(command, &[("FIRST", value), ("_2nd", &format!("{value}{value}"))], Some(workdir));
         let script = scripts(0, &job).expect("a script").remove(0);
         for shell in SHELLS {
-            let output = run(shell, &directory, &script.text);
+            let output = run(shell, directory, &script.text);
             let expected = format!("{value}|{value}{value}|{workdir}\nx|");
             let shown = (shell, &script.text, String::from_utf8_lossy(&output.stderr).into_owned());
             assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{shown:?}");
             assert!(output.status.success() && output.stderr.is_empty(), "{shown:?}");
         }
     }
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
 }
 
 #[test]
 fn a_directory_that_is_not_there_stops_the_job_before_its_command() {
-    let directory = scratch("missing");
+    let scratch = scratch();
+    let directory = scratch.path();
     let missing = directory.join("no such");
     let job = job("echo ran", &[], Some(missing.to_str().expect("UTF-8")));
     let script = scripts(0, &job).expect("a script").remove(0);
     for shell in SHELLS {
-        let output = run(shell, &directory, &script.text);
+        let output = run(shell, directory, &script.text);
         assert_eq!(
             (output.status.code(), output.stdout.as_slice()),
             (Some(1), &b""[..]),
@@ -124,23 +122,23 @@ fn a_directory_that_is_not_there_stops_the_job_before_its_command() {
         );
         assert!(String::from_utf8_lossy(&output.stderr).contains("no such"), "{shell:?}");
     }
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
 }
 
 #[test]
 fn the_exit_status_of_the_script_is_that_of_the_command() {
-    let directory = scratch("status");
+    let scratch = scratch();
+    let directory = scratch.path();
     let script =
         scripts(0, &job("\n  (exit 7)\n  ", &[("A", "b")], Some("/"))).expect("a script").remove(0);
     for shell in SHELLS {
-        assert_eq!(run(shell, &directory, &script.text).status.code(), Some(7), "{shell:?}");
+        assert_eq!(run(shell, directory, &script.text).status.code(), Some(7), "{shell:?}");
     }
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
 }
 
 #[test]
 fn a_wrapped_script_runs_once_with_its_own_interpreter_and_its_arguments() {
-    let directory = scratch("wrapped");
+    let scratch = scratch();
+    let directory = scratch.path();
     let value = "it's \"$HOME\"\n";
     let job = job(
         "\n #!/bin/bash\nprintf '%s|' \"$BASH_VERSION\" \"$VALUE\" \"$PWD\" \"$@\"\nexit 3",
@@ -184,5 +182,4 @@ fn a_wrapped_script_runs_once_with_its_own_interpreter_and_its_arguments() {
         String::from_utf8_lossy(&output.stdout),
         format!("{}\n", place(&outer.path).display())
     );
-    std::fs::remove_dir_all(&directory).expect("the test's directory goes");
 }

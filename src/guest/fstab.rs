@@ -99,6 +99,22 @@ impl Entry {
         line
     }
 
+    /// Why no reader would read this entry back, if that is so; a sentence about the line of fstab.
+    pub fn fault(&self) -> Option<&'static str> {
+        let fields = [&self.source, &self.target, &self.fstype, &self.options];
+        if fields.iter().any(|field| field.is_empty()) {
+            Some("a field of fstab would be empty")
+        } else if fields.iter().any(|field| field.contains(&0)) {
+            Some("a field of fstab would hold a NUL")
+        } else if fields.iter().any(|field| field.starts_with(b"#")) {
+            Some("a field of fstab would begin with `#`, which some readers take for a comment")
+        } else if self.to_line().len() > LINE_MAX {
+            Some("the line of fstab would be longer than 4,000 bytes")
+        } else {
+            None
+        }
+    }
+
     fn is_swap(&self) -> bool {
         self.fstype == b"swap"
     }
@@ -126,6 +142,9 @@ impl Entry {
         }
     }
 }
+
+/// The C libraries read a line into 4,096 bytes.
+const LINE_MAX: usize = 4000;
 
 /// Make the table `old` (empty, where there is none) fit a domain that has `devices` and wants `entries`.
 ///
@@ -286,12 +305,11 @@ fn decode(field: &[u8]) -> Vec<u8> {
 }
 
 /// Only the four escapes that every reader knows, getmntent(3) of the C libraries as well as libmount: `\043` for `#`
-/// is unknown to the former, and `#` needs it nowhere but at the start of a line, where none of our fields has it.
+/// is unknown to the former, and inside a field a `#` needs none.
 fn encode(field: &[u8], line: &mut Vec<u8>) {
-    for (index, &byte) in field.iter().enumerate() {
+    for &byte in field {
         match byte {
             b' ' | b'\t' | b'\n' | b'\\' => line.extend(format!("\\{byte:03o}").bytes()),
-            b'#' if index == 0 => line.extend(b"\\043"),
             byte => line.push(byte),
         }
     }
@@ -532,6 +550,18 @@ nfs1:/home /home      nfs    rw         0 0
         }
         assert_eq!(entry("/dev/a /x\\043y ext3").target, b"/x#y");
         assert_eq!(entry("/dev/a /x\\08\\9 ext3\r").target, b"/x\\08\\9");
+    }
+
+    #[test]
+    fn what_no_reader_would_read_back_is_a_fault() {
+        let good = entry("/dev/xvda1 /a ext3 defaults 0 2");
+        assert_eq!(good.fault(), None);
+        for target in ["", "/a\0b", "#a", &"a".repeat(4000)] {
+            assert!(
+                Entry { target: target.into(), ..good.clone() }.fault().is_some(),
+                "{target:?}"
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use super::boot::{self, Choice, Place, Start};
+use super::boot::{self, Place, Start};
 use super::disks::{self, Layout};
 use super::volume::{self, Held};
 use super::{BootFile, BootSource, Disk, Edit, Options, Plan, Source, VolumeEdits, files, root};
@@ -37,7 +37,8 @@ pub fn plan(
         .map(|(image, facts)| volume::held(image, facts)))?;
     let root = root_of(document, &held)?;
     let mut notes: Vec<String> = held.iter().filter_map(|held| held.note.clone()).collect();
-    let choice = boot::choose(document, facts, root, options).map_err(|error| vec![error])?;
+    let mut choice = boot::choose(document, facts, root, options).map_err(|error| vec![error])?;
+    notes.append(&mut choice.notes);
     let name = domain_name(document, options).map_err(|error| vec![error])?;
 
     let guest_type =
@@ -56,7 +57,7 @@ pub fn plan(
         finish_disk(document, facts, &layout, nr, edits)
     }))?;
     let (boot_files, domain) =
-        domain(document, options, &layout, &disks, Booting { choice, name, root })
+        domain(document, options, &layout, &disks, Booting { start: choice.start, name, root })
             .map_err(|error| vec![error])
             .map(|(files, domain, more)| {
                 notes.extend(more);
@@ -199,7 +200,7 @@ fn finish_disk(
 
 /// What is known of the start before the domain is put together.
 struct Booting {
-    choice: Choice,
+    start: Start,
     name: Name,
     root: usize,
 }
@@ -218,7 +219,8 @@ fn domain(
         let span = span.clone();
         move |error: value::Error| Diagnostic::error(span, error.to_string())
     };
-    let Booting { choice: Choice { start, mut notes }, name, root } = booting;
+    let Booting { start, name, root } = booting;
+    let mut notes = Vec::new();
     let slot = &layout.slots[root];
     let cmdline = boot::command_line(document, options, &start, &slot.device, &slot.source);
     let cmdline_span = match (&options.cmdline, &general.cmdline) {

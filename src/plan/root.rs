@@ -36,7 +36,10 @@ pub(super) fn edits(
     let mut edits = Vec::new();
     edits.extend(name_edits(image, stock, &mut errors));
     edits.extend(key_edits(image, stock, &mut errors));
-    edits.extend(fstab_edit(document, held, layout, root, stock));
+    match fstab_edit(document, held, layout, root, stock) {
+        Ok(edit) => edits.extend(edit),
+        Err(more) => errors.extend(more),
+    }
     edits.extend(job_edits(document, stock, notes, &mut errors));
     for edit in &edits {
         if let Some(file) = image.files.iter().find(|file| file.path.value == edit.path) {
@@ -158,26 +161,30 @@ fn fstab_edit(
     layout: &Layout,
     root: usize,
     stock: &RootFacts,
-) -> Option<Edit> {
-    let entries: Vec<fstab::Entry> = document
-        .images
-        .iter()
-        .enumerate()
-        .map(|(index, image)| {
-            entry(image, &held[index], &layout.slots[index].source, index == root)
-        })
-        .collect();
+) -> Result<Option<Edit>, Vec<Diagnostic>> {
+    let mut entries = Vec::new();
+    let mut errors = Vec::new();
+    for (index, image) in document.images.iter().enumerate() {
+        let entry = entry(image, &held[index], &layout.slots[index].source, index == root);
+        if let Some(fault) = entry.fault() {
+            errors.push(Diagnostic::error(image.span.clone(), fault));
+        }
+        entries.push(entry);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     let old = stock.fstab.as_deref().unwrap_or(b"");
     let edited = fstab::edit(old, &layout.devices, &entries);
     if stock.fstab.as_ref() == Some(&edited.text) {
-        return None;
+        return Ok(None);
     }
     let mut reason = "the guest mounts the disks of this domain".to_owned();
     for change in &edited.changes {
         let line = change.line.map(|line| format!("line {line} ")).unwrap_or_default();
         reason.push_str(&format!("\n{line}{}", change.reason));
     }
-    Some(write(FSTAB, edited.text, None, &reason))
+    Ok(Some(write(FSTAB, edited.text, None, &reason)))
 }
 
 /// The line of fstab for one image.

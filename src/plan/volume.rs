@@ -125,11 +125,13 @@ fn stock(image: &ImageFile, facts: &ImageFacts) -> Result<Held, Diagnostic> {
                     .as_ref()
                     .is_some_and(|held| compare(&image.filesystem, held).is_ok())
             });
-            let nr =
-                like.or(facts.volumes.first()).and_then(|volume| volume.partition).unwrap_or(1);
-            return Err(Diagnostic::error(image.span.clone(), text)
-                .expected("the attribute `partition`")
-                .hint(format!("set partition=\"{nr}\"")));
+            let finding =
+                Diagnostic::error(image.span.clone(), text).expected("the attribute `partition`");
+            let nr = like.or(facts.volumes.first()).and_then(|volume| volume.partition);
+            return Err(match nr {
+                Some(nr) => finding.hint(format!("set partition=\"{nr}\"")),
+                None => finding,
+            });
         }
         (None, Some(partition)) => {
             let what = facts.volumes.first().and_then(|volume| volume.filesystem.as_deref());

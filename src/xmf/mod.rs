@@ -115,7 +115,7 @@ pub fn read_schema(text: &str) -> Result<Schema, Vec<Diagnostic>> {
     let parsed = xml::parse(text);
     let findings: Vec<_> = parsed.faults.into_iter().chain(parsed.refusals).collect();
     match &parsed.root {
-        Some(root) if findings.is_empty() => xsd::compile(root),
+        Some(root) if findings.is_empty() => xsd::compile(root, text),
         _ => Err(findings),
     }
 }

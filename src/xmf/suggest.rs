@@ -38,10 +38,15 @@ pub(super) fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> Stri
     }
 }
 
-/// A value in a message: on one line, no control characters, at most 40 characters long.
+/// A value in a message: on one line, nothing that moves the terminal's cursor, at most 40 characters long.
 pub(super) fn shorten(value: &str) -> String {
+    // The marks that turn the direction of writing are no control characters, and deceive as well.
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut shown: String =
-        value.chars().take(40).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        value.chars().take(40).map(|c| if unseen(c) { '\u{fffd}' } else { c }).collect();
     if value.chars().nth(40).is_some() {
         shown.push('…');
     }
@@ -67,6 +72,7 @@ mod tests {
     #[test]
     fn a_value_in_a_message_stays_on_its_line() {
         assert_eq!(shorten("a\nb\u{1b}[31m"), "a\u{fffd}b\u{fffd}[31m");
+        assert_eq!(shorten("a\u{202e}b"), "a\u{fffd}b");
         assert_eq!(shorten(&"x".repeat(50)), format!("{}…", "x".repeat(40)));
     }
 }

@@ -1,5 +1,7 @@
 //! `file`: what is put into an image.
 
+use std::collections::BTreeMap;
+
 use super::Checker;
 use super::value::{self, Bad};
 use crate::xmf::model::{FileContent, FileEntry};
@@ -14,10 +16,12 @@ const OWN: [(&str, Option<&str>); 3] = [
 
 impl Checker<'_> {
     pub(super) fn files(&mut self, image: &Element, root: bool) -> Vec<FileEntry> {
-        let mut files: Vec<FileEntry> = Vec::new();
+        let mut files = Vec::new();
+        // By path, whether it is a plain file. A map: a stranger's list may be long.
+        let mut paths = BTreeMap::new();
         for element in image.named("file") {
             let Some(file) = self.file(element) else { continue };
-            self.paths_go_together(&file, &files);
+            self.paths_go_together(&file, &paths);
             for (path, element) in OWN {
                 let written = element.is_none_or(|element| image.child(element).is_some());
                 if root && written && file.path.value == path {
@@ -25,6 +29,7 @@ impl Checker<'_> {
                     self.refuse(file.path.span.clone(), "path", bad);
                 }
             }
+            paths.insert(file.path.value.clone(), is_plain(&file));
             files.push(file);
         }
         files
@@ -93,23 +98,26 @@ impl Checker<'_> {
         }
     }
 
-    fn paths_go_together(&mut self, file: &FileEntry, others: &[FileEntry]) {
-        let plain =
-            |file: &FileEntry| matches!(file.content, FileContent::Text(_) | FileContent::Host(_));
-        let below = |outer: &FileEntry, inner: &FileEntry| {
-            let rest = inner.path.value.strip_prefix(outer.path.value.as_str());
-            plain(outer) && rest.is_some_and(|rest| rest.starts_with('/'))
-        };
+    /// A path stands once, and nothing lies below a plain file.
+    fn paths_go_together(&mut self, file: &FileEntry, others: &BTreeMap<String, bool>) {
         let path = &file.path.value;
-        for other in others {
-            let message = if other.path.value == *path {
-                format!("`{path}` is here twice")
-            } else if below(other, file) || below(file, other) {
-                format!("`{path}` and `{}`: a file cannot be a directory", other.path.value)
-            } else {
-                continue;
-            };
-            return self.refuse(file.path.span.clone(), "path", Bad::new(message));
-        }
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..at]);
+        let below = format!("{path}/");
+        let plain_above = above.find(|parent| others.get(*parent) == Some(&true));
+        let found_below = others.range(below.clone()..).next().map(|(other, _)| other.as_str());
+        let message = if others.contains_key(path) {
+            format!("`{path}` is here twice")
+        } else if let Some(other) =
+            plain_above.or(found_below.filter(|other| is_plain(file) && other.starts_with(&below)))
+        {
+            format!("`{path}` and `{other}`: a file cannot be a directory")
+        } else {
+            return;
+        };
+        self.refuse(file.path.span.clone(), "path", Bad::new(message));
     }
+}
+
+fn is_plain(file: &FileEntry) -> bool {
+    matches!(file.content, FileContent::Text(_) | FileContent::Host(_))
 }

@@ -267,14 +267,8 @@ fn a_partition_is_the_one_that_the_device_says() {
         messages(with("partition='2'", "xvda1")),
         ["`partition` is 2, but `blockdevice` is `xvda1`"]
     );
-    assert_eq!(
-        messages(with("partition='129'", "xvda")),
-        ["attribute `partition`: `129` is out of range"]
-    );
-    assert_eq!(
-        messages(with("partition='0'", "xvda")),
-        ["attribute `partition`: `0` is out of range"]
-    );
+    assert_eq!(messages(with("partition='129'", "xvda")), ["`partition`: `129` is out of range"]);
+    assert_eq!(messages(with("partition='0'", "xvda")), ["`partition`: `0` is out of range"]);
 }
 
 #[test]

@@ -14,6 +14,16 @@
 use encoding_rs::Encoding;
 
 use crate::diagnostic::Diagnostic;
+use crate::xmf::suggest::shorten;
+
+/// One of the two orders of bytes in UTF-16.
+struct Order {
+    name: &'static str,
+    unit: fn([u8; 2]) -> u16,
+}
+
+const LITTLE: Order = Order { name: "UTF-16LE", unit: u16::from_le_bytes };
+const BIG: Order = Order { name: "UTF-16BE", unit: u16::from_be_bytes };
 
 /// Decode a document; the byte order mark is not part of the text.
 ///
@@ -23,23 +33,28 @@ pub fn decode(bytes: &[u8]) -> Result<String, (String, Diagnostic)> {
     if let Some(rest) = bytes.strip_prefix(b"\xef\xbb\xbf") {
         let text = utf8(rest)?;
         return match declared(&text) {
-            Some(name) if is_utf16(&name) => Err(labelled(text, &name, "UTF-8")),
+            // Some readers believe the mark, some the declaration, and each reads another text.
+            Some(name) if !is_utf8(&name) => Err(labelled(text, &name, "UTF-8")),
             _ => Ok(text),
         };
     }
     let utf16 = match bytes {
-        [0xff, 0xfe, rest @ ..] => Some((rest, u16::from_le_bytes as fn([u8; 2]) -> u16)),
-        [0xfe, 0xff, rest @ ..] => Some((rest, u16::from_be_bytes as fn([u8; 2]) -> u16)),
-        [b'<', 0, b'?', 0, ..] => Some((bytes, u16::from_le_bytes as fn([u8; 2]) -> u16)),
-        [0, b'<', 0, b'?', ..] => Some((bytes, u16::from_be_bytes as fn([u8; 2]) -> u16)),
+        [0xff, 0xfe, rest @ ..] => Some((rest, LITTLE)),
+        [0xfe, 0xff, rest @ ..] => Some((rest, BIG)),
+        [b'<', 0, b'?', 0, ..] => Some((bytes, LITTLE)),
+        [0, b'<', 0, b'?', ..] => Some((bytes, BIG)),
         _ => None,
     };
-    if let Some((rest, unit)) = utf16 {
-        let text = utf16_text(rest, unit)?;
+    if let Some((rest, order)) = utf16 {
+        let text = utf16_text(rest, order.unit)?;
+        let agrees = |name: &str| {
+            let ours =
+                ["UTF-16", "UTF16", order.name].iter().any(|own| name.eq_ignore_ascii_case(own));
+            // A document that was converted and kept its declaration: everybody reads it.
+            ours || is_utf8(name)
+        };
         return match declared(&text) {
-            Some(name) if !is_utf16(&name) && !is_utf8(&name) => {
-                Err(labelled(text, &name, "UTF-16"))
-            }
+            Some(name) if !agrees(&name) => Err(labelled(text, &name, "UTF-16")),
             _ => Ok(text),
         };
     }
@@ -70,7 +85,7 @@ fn named(bytes: &[u8], name: &str) -> Result<String, (String, Diagnostic)> {
                 let at = text.find(name).unwrap_or(0);
                 let diagnostic = Diagnostic::error(
                     at..at + name.len(),
-                    format!("encoding `{name}` is not served"),
+                    format!("encoding `{}` is not served", shorten(name)),
                 )
                 .expected("UTF-8, UTF-16, US-ASCII, ISO-8859-1 or a windows-125x code page")
                 .hint(format!("convert the file: `iconv -f {name} -t UTF-8`, and declare UTF-8"));
@@ -159,7 +174,7 @@ fn bad_byte(text: &str, at: usize, byte: Option<&u8>, name: &str) -> (String, Di
 
 fn labelled(text: String, name: &str, really: &str) -> (String, Diagnostic) {
     let at = text.find(name).unwrap_or(0);
-    let message = format!("the document says it is `{name}`, but it is {really}");
+    let message = format!("the document says it is `{}`, but it is {really}", shorten(name));
     let end = (at + name.len()).min(text.len());
     (text, Diagnostic::error(at..end, message).hint(format!("declare encoding=\"{really}\"")))
 }
@@ -234,6 +249,10 @@ mod tests {
         assert_eq!(
             message(b"<?xml version='1.0' encoding='UTF-16'?><a/>"),
             "the document says it is `UTF-16`, but it is UTF-8"
+        );
+        assert_eq!(
+            message(b"\xef\xbb\xbf<?xml version='1.0' encoding='windows-1252'?><a/>"),
+            "the document says it is `windows-1252`, but it is UTF-8"
         );
     }
 }

@@ -4,6 +4,7 @@
 //! piece had been right. A fault in the structure (tags that do not match, a piece that never ends) is reported, mended
 //! as the writer most likely meant it, and marks the tree as unfit for comparison with a schema.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use quick_xml::Reader;
@@ -14,6 +15,7 @@ use super::pieces::{self, Blanks};
 use super::tag::{self, Findings};
 use super::tree::{Element, Node, Scope};
 use crate::diagnostic::Diagnostic;
+use crate::xmf::suggest;
 
 /// How deep elements may nest. A job description nests four deep.
 const MAX_DEPTH: usize = 32;
@@ -36,6 +38,12 @@ pub struct Parsed {
 struct Open {
     raw_name: String,
     element: Element,
+}
+
+impl Open {
+    fn shown(&self) -> String {
+        suggest::shorten(&self.raw_name)
+    }
 }
 
 struct Builder<'a> {
@@ -150,7 +158,7 @@ impl Builder<'_> {
         let (raw_name, element) = tag::start_tag(raw, at, &scope, &mut self.findings);
         if self.open.is_empty() && self.root.is_some() {
             self.broken = true;
-            let message = format!("a second root element, `{raw_name}`");
+            let message = format!("a second root element, `{}`", suggest::shorten(&raw_name));
             let span = element.name.span.clone();
             self.findings.faults.push(Diagnostic::error(span, message));
         }
@@ -168,23 +176,17 @@ impl Builder<'_> {
     fn end(&mut self, raw: &str, at: usize) {
         let span = at..at + raw.len();
         let name = tag::end_tag(raw, at, &mut self.findings);
+        let shown = suggest::shorten(name);
         let Some(depth) = self.open.iter().rposition(|open| open.raw_name == name) else {
-            self.broken = true;
-            let diagnostic = Diagnostic::error(span, format!("end tag `{name}` closes nothing"));
-            let diagnostic = match self.open.last() {
-                Some(open) => diagnostic.expected(format!("</{}>", open.raw_name)),
-                None => diagnostic,
-            };
-            self.findings.faults.push(diagnostic);
-            return;
+            return self.unmatched(name, at, span);
         };
         while self.open.len() > depth + 1 {
             self.broken = true;
             let Some(open) = self.open.last() else { break };
             let message =
-                format!("end tag `{name}` stands where `{}` is still open", open.raw_name);
-            let expected = format!("</{}>", open.raw_name);
-            let hint = format!("`{}` was opened at line {}", open.raw_name, self.line(open));
+                format!("end tag `{shown}` stands where `{}` is still open", open.shown());
+            let expected = format!("</{}>", open.shown());
+            let hint = format!("`{}` was opened at line {}", open.shown(), self.line(open));
             let diagnostic = Diagnostic::error(span.clone(), message).expected(expected).hint(hint);
             self.findings.faults.push(diagnostic);
             self.close();
@@ -193,6 +195,24 @@ impl Builder<'_> {
             open.element.content.end = at;
         }
         self.close();
+    }
+
+    /// An end tag whose name is not open at all.
+    fn unmatched(&mut self, name: &str, at: usize, span: Range<usize>) {
+        self.broken = true;
+        let diagnostic =
+            Diagnostic::error(span, format!("end tag `{}` closes nothing", suggest::shorten(name)));
+        let Some(open) = self.open.last_mut() else {
+            return self.findings.faults.push(diagnostic);
+        };
+        let meant = suggest::nearest(name, [open.raw_name.as_str()]).is_some();
+        let diagnostic = diagnostic.expected(format!("</{}>", open.shown()));
+        self.findings.faults.push(diagnostic);
+        // A misspelling closes what it meant, so that it is one fault and not two.
+        if meant {
+            open.element.content.end = at;
+            self.close();
+        }
     }
 
     fn line(&self, open: &Open) -> usize {
@@ -251,8 +271,8 @@ impl Builder<'_> {
         }
         while let Some(open) = self.open.last() {
             self.broken = true;
-            let message = format!("`{}` is never closed", open.raw_name);
-            let expected = format!("</{}> further down", open.raw_name);
+            let message = format!("`{}` is never closed", open.shown());
+            let expected = format!("</{}> further down", open.shown());
             let span = open.element.start_tag.clone();
             self.findings.faults.push(Diagnostic::error(span, message).expected(expected));
             self.close();
@@ -320,6 +340,7 @@ mod tests {
     fn tags_that_do_not_match_are_told_apart() {
         assert_eq!(faults("<a><b></a>"), ["end tag `a` stands where `b` is still open"]);
         assert_eq!(faults("<a></b></a>"), ["end tag `b` closes nothing"]);
+        assert_eq!(faults("<a><job></jop></a>"), ["end tag `jop` closes nothing"]);
         assert_eq!(faults("<a>"), ["`a` is never closed"]);
         assert_eq!(faults("<a/><b/>"), ["a second root element, `b`"]);
         assert_eq!(faults("<a"), ["a tag is never closed"]);

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::chars::{is_blank, is_char, name_len};
 use crate::diagnostic::Diagnostic;
+use crate::xmf::suggest::shorten;
 
 /// Whether white space is kept as it is, or each becomes a blank, as in attribute values.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ fn reference(text: &str) -> (usize, Result<char, BadReference>) {
     if name == 0 || !body[name..].starts_with(';') {
         let written = if name == 0 { "&" } else { &text[..=name] };
         let bad = BadReference {
-            message: format!("`{written}` is no reference: a `;` is missing"),
+            message: format!("`{}` is no reference: a `;` is missing", shorten(written)),
             hint: Some("write `&amp;` for an ampersand".into()),
         };
         return (1 + name, Err(bad));
@@ -92,7 +93,7 @@ fn reference(text: &str) -> (usize, Result<char, BadReference>) {
         "quot" => Ok('"'),
         _ if name.starts_with('#') => character(&name[1..]),
         _ => Err(BadReference {
-            message: format!("unknown entity `{name}`"),
+            message: format!("unknown entity `{}`", shorten(name)),
             hint: Some(
                 "only lt, gt, amp, apos and quot exist: a job description has no DTD".into(),
             ),
@@ -145,7 +146,7 @@ pub(super) fn instruction(raw: &str, at: usize, faults: &mut Vec<Diagnostic>) {
     } else if inner[..target].eq_ignore_ascii_case("xml") {
         faults.push(Diagnostic::error(span, "the XML declaration stands at the very start, once"));
     } else if !inner[target..].is_empty() && !inner[target..].starts_with(is_blank) {
-        let message = format!("a blank is missing after `{}`", &inner[..target]);
+        let message = format!("a blank is missing after `{}`", shorten(&inner[..target]));
         faults.push(Diagnostic::error(span, message));
     }
 }
@@ -169,7 +170,7 @@ pub(super) fn declaration(raw: &str, at: usize, faults: &mut Vec<Diagnostic>) {
         match pseudo_attribute(rest, name) {
             Some((value, after)) if valid(value) => rest = after,
             Some((value, _)) => {
-                let message = format!("`{value}` is no {name} of an XML declaration");
+                let message = format!("`{}` is no {name} of an XML declaration", shorten(value));
                 return faults.push(fault(rest, message));
             }
             None if first => {

@@ -8,6 +8,7 @@ use super::chars::{is_blank, name_len};
 use super::pieces::{Blanks, resolve};
 use super::tree::{Attribute, Element, Name, Scope, XML};
 use crate::diagnostic::Diagnostic;
+use crate::xmf::suggest::shorten;
 
 /// The namespace of `xmlns` itself, which nothing may be bound to.
 const XMLNS: &str = "http://www.w3.org/2000/xmlns/";
@@ -59,7 +60,7 @@ pub(super) fn start_tag(
         }
         let name = qualified(raw.name, raw.name_span, &scope, false);
         if !seen.insert((name.namespace.clone(), name.local.clone())) {
-            let message = format!("attribute `{}` is here twice", name.describe());
+            let message = format!("attribute `{}` is here twice", shorten(&name.describe()));
             findings.refusals.push(Diagnostic::error(name.span.clone(), message));
         }
         attributes.push(Attribute { name, value: raw.value, span: raw.span });
@@ -118,7 +119,7 @@ fn attributes<'a>(inner: &'a str, at: usize, findings: &mut Findings) -> Vec<Raw
         let (name_span, name) = (here(rest)..here(rest) + name, &rest[..name]);
         let after = rest[name.len()..].trim_start_matches(is_blank);
         let Some(after) = after.strip_prefix('=') else {
-            fault(rest, format!("attribute `{name}` has no value"));
+            fault(rest, format!("attribute `{}` has no value", shorten(name)));
             return attributes;
         };
         let after = after.trim_start_matches(is_blank);
@@ -128,21 +129,21 @@ fn attributes<'a>(inner: &'a str, at: usize, findings: &mut Findings) -> Vec<Raw
             .filter(|c| matches!(c, '"' | '\''))
             .and_then(|quote| after[1..].split_once(quote));
         let Some((raw, remaining)) = quoted else {
-            fault(rest, format!("the value of attribute `{name}` stands in no quotes"));
+            fault(rest, format!("the value of attribute `{}` stands in no quotes", shorten(name)));
             return attributes;
         };
         let start = here(after) + 1;
         let span = start..start + raw.len();
         rest = remaining;
         if let Some(less) = raw.find('<') {
-            let message = format!("`<` cannot stand in the value of attribute `{name}`");
+            let message = format!("`<` cannot stand in the value of attribute `{}`", shorten(name));
             let span = start + less..start + less + 1;
             findings.faults.push(Diagnostic::error(span, message).hint("write `&lt;`"));
         }
         let mut value = String::new();
         resolve(raw, start, Blanks::Normalise, &mut value, &mut findings.faults);
         if !names.insert(name) {
-            let message = format!("attribute `{name}` is here twice");
+            let message = format!("attribute `{}` is here twice", shorten(name));
             findings.faults.push(Diagnostic::error(name_span, message));
             continue;
         }

@@ -33,11 +33,15 @@ impl Name {
         self.namespace.as_deref() == Some(namespace) && self.local == local
     }
 
-    /// For people: `{namespace}local`, or `local` alone.
+    /// For people: the local name, with the usual prefix, or with `{namespace}` where there is none.
     pub fn describe(&self) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{{{namespace}}}{}", self.local),
-            None => self.local.clone(),
+        let local = &self.local;
+        match self.namespace.as_deref() {
+            None => local.clone(),
+            Some(XSD) => format!("xs:{local}"),
+            Some(XSI) => format!("xsi:{local}"),
+            Some(XML) => format!("xml:{local}"),
+            Some(namespace) => format!("{{{namespace}}}{local}"),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::xmf::xml::tree::XSD;
 use crate::xmf::xml::{Element, Name, Node, chars};
 
 /// Every element name of XML Schema 1.0, so that a misspelling is told from what is not served.
-const CONSTRUCTS: [&str; 41] = [
+const CONSTRUCTS: [&str; 42] = [
     "schema",
     "element",
     "attribute",
@@ -42,6 +42,7 @@ const CONSTRUCTS: [&str; 41] = [
     "selector",
     "field",
     "enumeration",
+    "whiteSpace",
     "pattern",
     "length",
     "minLength",
@@ -54,21 +55,22 @@ const CONSTRUCTS: [&str; 41] = [
     "fractionDigits",
 ];
 
-/// Compile a schema from the root element of its document.
+/// Compile a schema from the root element of its document; `source` is the text that it was read from.
 ///
 /// # Errors
 /// Every construct that is wrong or not served, each with its place.
-pub fn compile(root: &Element) -> Result<Schema, Vec<Diagnostic>> {
-    let mut compiler = Compiler { findings: Vec::new() };
+pub fn compile(root: &Element, source: &str) -> Result<Schema, Vec<Diagnostic>> {
+    let mut compiler = Compiler { source, findings: Vec::new() };
     let schema = compiler.schema(root);
     if compiler.findings.is_empty() { Ok(schema) } else { Err(compiler.findings) }
 }
 
-struct Compiler {
+struct Compiler<'a> {
+    source: &'a str,
     findings: Vec<Diagnostic>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.findings.push(diagnostic);
     }
@@ -426,7 +428,10 @@ impl Compiler {
     }
 
     fn stray_text(&mut self, source: &Element, span: Range<usize>) {
+        let raw = self.source.get(span.clone()).unwrap_or_default();
+        let trimmed = chars::trim(raw);
+        let start = span.start + raw.find(trimmed).unwrap_or(0);
         let message = format!("text in `{}` means nothing", source.name.local);
-        self.report(Diagnostic::error(span, message));
+        self.report(Diagnostic::error(start..start + trimmed.len(), message));
     }
 }

@@ -147,6 +147,10 @@ impl BuiltIn {
     fn normalise(self, value: &str) -> String {
         match self {
             Self::String => value.to_owned(),
+            // libxml2 takes no blanks around a number of a machine's size.
+            Self::Integer(name, _, _) if !name.to_ascii_lowercase().ends_with("integer") => {
+                value.to_owned()
+            }
             Self::NormalizedString => {
                 value.chars().map(|c| if is_blank(c) { ' ' } else { c }).collect()
             }
@@ -164,6 +168,12 @@ impl BuiltIn {
                 value.starts_with(is_name_start)
                     && value.chars().all(is_name_char)
                     && (self == Self::Name || !value.contains(':'))
+            }
+            // Nor a sign before one that has none.
+            Self::Integer(name, ..)
+                if name.starts_with("unsigned") && value.starts_with(['+', '-']) =>
+            {
+                false
             }
             Self::Integer(_, low, high) => integer(value).is_some_and(|number| {
                 low.is_none_or(|low| low <= number) && high.is_none_or(|high| number <= high)
@@ -305,6 +315,8 @@ mod tests {
         assert!(built_in("positiveInteger").check("-0").is_err());
         assert!(built_in("byte").check("-128").is_ok());
         assert!(built_in("byte").check("128").is_err());
+        assert!(built_in("byte").check(" 1").is_err());
+        assert!(built_in("unsignedByte").check("+1").is_err());
     }
 
     #[test]

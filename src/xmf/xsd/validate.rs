@@ -10,6 +10,9 @@ use crate::xmf::suggest;
 use crate::xmf::xml::tree::{XSD, XSI};
 use crate::xmf::xml::{Attribute, Element, Node, chars};
 
+/// After so many findings the rest of a document is not looked at.
+const MAX_FINDINGS: usize = 1000;
+
 /// Compare a document with a schema; `source` is the text that the document was read from.
 pub fn validate(schema: &Schema, root: &Element, source: &str) -> Vec<Diagnostic> {
     let mut validator = Validator { source, findings: Vec::new() };
@@ -46,6 +49,9 @@ impl Validator<'_> {
 
     fn attributes(&mut self, element: &Element, decls: &[AttributeDecl]) {
         for attribute in &element.attributes {
+            if self.findings.len() >= MAX_FINDINGS {
+                return;
+            }
             if attribute.name.namespace.as_deref() == Some(XSI) {
                 match attribute.name.local.as_str() {
                     // Where a schema lies is no news: the one that applies is built in.
@@ -64,7 +70,7 @@ impl Validator<'_> {
                 continue;
             };
             if let Err(bad) = decl.simple_type.check(&attribute.value) {
-                let message = format!("attribute `{}`: {}", decl.name, bad.message);
+                let message = format!("`{}`: {}", decl.name, bad.message);
                 let span = nonempty(&attribute.span, &attribute.name.span);
                 let mut diagnostic = Diagnostic::error(span, message).expected(bad.expected);
                 diagnostic.hint = bad.hint;
@@ -101,7 +107,7 @@ impl Validator<'_> {
     }
 
     fn empty(&mut self, element: &Element) {
-        for node in &element.children {
+        for node in element.children.iter().take(MAX_FINDINGS) {
             let span = match node {
                 Node::Element(child) => child.start_tag.clone(),
                 // Not even white space: an empty type is empty.
@@ -114,7 +120,7 @@ impl Validator<'_> {
     }
 
     fn simple(&mut self, element: &Element, declared: &SimpleType) {
-        for child in element.elements() {
+        for child in element.elements().take(MAX_FINDINGS) {
             let message = format!("`{}` holds text, no elements", element.name.local);
             let expected = declared.base.describe();
             self.findings
@@ -151,15 +157,19 @@ impl Validator<'_> {
         for node in &element.children {
             let Node::Text { text, span, cdata } = node else { continue };
             // A CDATA section is text even where it holds white space or nothing.
-            if *cdata || !text.chars().all(chars::is_blank) {
+            let full = self.findings.len() >= MAX_FINDINGS;
+            if !full && (*cdata || !text.chars().all(chars::is_blank)) {
                 let message = format!("text in `{}` means nothing", element.name.local);
                 let expected = names(particles);
                 let span = self.trimmed(span);
                 self.findings.push(Diagnostic::error(span, message).expected(expected));
             }
         }
-        let mut run = Run { particles, index: 0, count: 0, settled: Vec::new() };
+        let mut run = Run { particles, index: 0, count: 0 };
         for child in element.elements() {
+            if self.findings.len() >= MAX_FINDINGS {
+                return;
+            }
             self.child(element, child, &mut run);
         }
         self.skip(element, &mut run, particles.len(), None);
@@ -171,12 +181,7 @@ impl Validator<'_> {
         let own = |decl: &ElementDecl| child.name.is_plain(&decl.name);
         let found = particles.iter().position(own);
         let Some(index) = found else {
-            let names: Vec<&str> = particles.iter().map(|decl| decl.name.as_str()).collect();
-            let place = format!("in `{}`", parent.name.local);
-            self.unknown_element(child, &place, &names);
-            // What it was meant to be is not missing as well.
-            run.settled.extend(suggest::nearest(&child.name.local, names).map(str::to_owned));
-            return;
+            return self.unknown_child(parent, child, run);
         };
         let decl = &particles[index];
         if index < run.index {
@@ -201,14 +206,30 @@ impl Validator<'_> {
         self.element(child, decl);
     }
 
+    fn unknown_child(&mut self, parent: &Element, child: &Element, run: &mut Run<'_>) {
+        let place = format!("in `{}`", parent.name.local);
+        let names: Vec<&str> = run.particles.iter().map(|decl| decl.name.as_str()).collect();
+        let expected = suggest::alternatives(run.next().map(|decl| decl.name.as_str()));
+        self.unknown_element(child, &place, &names);
+        if let Some(diagnostic) = self.findings.last_mut() {
+            diagnostic.expected = (!expected.is_empty()).then_some(expected);
+        }
+        // A misspelling stands for what it meant, so that the name is not missing as well.
+        let meant = suggest::nearest(&child.name.local, names);
+        let index = run.particles.iter().position(|decl| Some(decl.name.as_str()) == meant);
+        if let Some(index) = index.filter(|index| *index >= run.index) {
+            self.skip(parent, run, index, Some(child));
+            run.count = run.count.saturating_add(1);
+        }
+    }
+
     /// Go on to the particle `to`: whatever is required before it is missing, unless it stands further down, where
     /// it will be out of place.
     fn skip(&mut self, parent: &Element, run: &mut Run<'_>, to: usize, before: Option<&Element>) {
         for index in run.index..to {
             let decl = &run.particles[index];
             let count = if index == run.index { run.count } else { 0 };
-            let elsewhere = count == 0
-                && (parent.child(&decl.name).is_some() || run.settled.contains(&decl.name));
+            let elsewhere = count == 0 && parent.child(&decl.name).is_some();
             if count < decl.min && !elsewhere {
                 let message = match decl.min {
                     1 => format!("`{}` is missing in `{}`", decl.name, parent.name.local),
@@ -232,7 +253,10 @@ impl Validator<'_> {
         let local = suggest::shorten(&element.name.local);
         let (message, hint) = match &element.name.namespace {
             Some(namespace) => (
-                format!("unknown element `{local}` {place}: it is in the namespace `{namespace}`"),
+                format!(
+                    "unknown element `{local}` {place}: it is in the namespace `{}`",
+                    suggest::shorten(namespace)
+                ),
                 Some(
                     "elements of a job description are in no namespace: remove `xmlns`".to_owned(),
                 ),
@@ -267,8 +291,22 @@ struct Run<'a> {
     index: usize,
     /// How many elements it has taken.
     count: u32,
-    /// Names that a misspelt element was meant to be.
-    settled: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    /// What may come next: all up to the first that must.
+    fn next(&self) -> impl Iterator<Item = &'a ElementDecl> {
+        let open = move |decl: &ElementDecl, count: u32| decl.max.is_none_or(|max| count < max);
+        let (here, rest) = match self.particles.get(self.index..) {
+            Some([here, rest @ ..]) => (Some(here), rest),
+            _ => (None, Default::default()),
+        };
+        let satisfied = here.is_none_or(|decl| self.count >= decl.min);
+        let last = rest.iter().position(|decl| decl.min > 0).map_or(rest.len(), |last| last + 1);
+        let after = if satisfied { &rest[..last] } else { Default::default() };
+        let count = self.count;
+        here.filter(|decl| open(decl, count)).into_iter().chain(after)
+    }
 }
 
 fn xsi<'a>(element: &'a Element, local: &str) -> Option<&'a Attribute> {

@@ -1,0 +1,25 @@
+//! Where blocks come from: the file system as it is, or a transaction that sees its own edits.
+//!
+//! Every reader is written once, against [`Blocks`].
+
+use std::borrow::Cow;
+
+use crate::error::Result;
+use crate::ext::geometry::Geometry;
+use crate::ext::nr::BlockNr;
+use crate::ext::ondisk::superblock::Superblock;
+
+/// Blocks of one file system.
+pub(crate) trait Blocks {
+    /// Its shape.
+    fn geometry(&self) -> &Geometry;
+
+    /// Its superblock, with the counts as they are now.
+    fn superblock(&self) -> &Superblock;
+
+    /// One block, whole. Any block of the volume may be asked for, whatever it is used for.
+    fn read_block(&self, block: BlockNr) -> Result<Cow<'_, [u8]>>;
+
+    /// Fill `buf`, whole blocks, from `first` on.
+    fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()>;
+}

@@ -1,0 +1,89 @@
+//! The content of a file: its blocks in order, holes and unwritten blocks as zeros.
+
+use std::io::Write;
+
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::inode::{Inode, corrupt};
+use crate::ext::map;
+use crate::ext::ondisk::inode::flag;
+use crate::ext::xattr;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// Write all of a file's content to `out`. Returns its length in bytes.
+pub(crate) fn copy(blocks: &impl Blocks, inode: &Inode, out: &mut dyn Write) -> Result<u64> {
+    let geometry = blocks.geometry();
+    let size = inode.size(geometry);
+    let mut write = |bytes: &[u8]| {
+        out.write_all(bytes).map_err(|e| Error::io(format!("inode {} copied out", inode.nr()), e))
+    };
+    if inode.has(flag::INLINE_DATA) {
+        let mut bytes = xattr::inline_data(blocks, inode)?;
+        bytes.resize(usize::try_from(size).unwrap_or(usize::MAX).min(bytes.len()), 0);
+        if bytes.len() as u64 != size {
+            return Err(corrupt(inode.nr(), "inline data is shorter than the file"));
+        }
+        write(&bytes)?;
+        return Ok(size);
+    }
+    let block_size = geometry.block_size;
+    let mut buf = Vec::new();
+    let mut offset = 0;
+    while offset < size {
+        let lblk = u32::try_from(offset / block_size as u64)
+            .map_err(|_| corrupt(inode.nr(), &format!("length is {size} bytes")))?;
+        let run = map::lookup(blocks, inode, lblk)?;
+        let left = (size - offset).min(run.count.saturating_mul(block_size as u64));
+        let len = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK.max(block_size));
+        buf.resize(len.next_multiple_of(block_size), 0);
+        match run.start {
+            Some(start) => blocks.read_run(start, &mut buf)?,
+            None => buf.fill(0),
+        }
+        write(&buf[..len])?;
+        offset += len as u64;
+    }
+    Ok(size)
+}
+
+/// All of a file's content, which must not be longer than `cap` bytes.
+pub(crate) fn read(blocks: &impl Blocks, inode: &Inode, cap: u64) -> Result<Vec<u8>> {
+    let size = inode.size(blocks.geometry());
+    if size > cap {
+        return Err(Error::Unsupported(format!(
+            "a file of {size} bytes is not read at once (inode {}, at most {cap})",
+            inode.nr()
+        )));
+    }
+    let mut bytes = Vec::new();
+    copy(blocks, inode, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What a symbolic link leads to. Short ones lie in the inode, where block numbers would be.
+pub(crate) fn read_link(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>> {
+    let geometry = blocks.geometry();
+    let size = inode.size(geometry);
+    let len = usize::try_from(size).unwrap_or(usize::MAX);
+    if len == 0 || len > geometry.block_size.min(4096) {
+        return Err(corrupt(inode.nr(), &format!("symbolic link of {size} bytes")));
+    }
+    if is_fast_link(blocks, inode) {
+        return inode
+            .base()
+            .block
+            .get(..len)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| corrupt(inode.nr(), &format!("symbolic link of {size} bytes")));
+    }
+    read(blocks, inode, size)
+}
+
+/// Whether the inode maps no blocks, since a link's text stands in their place.
+pub(crate) fn is_fast_link(blocks: &impl Blocks, inode: &Inode) -> bool {
+    let geometry = blocks.geometry();
+    let xattrs = if inode.file_acl(geometry).0 == 0 { 0 } else { geometry.cluster_size / 512 };
+    !inode.has(flag::INLINE_DATA) && !inode.has(flag::EXTENTS) && inode.sectors(geometry) <= xattrs
+}

@@ -1,0 +1,234 @@
+//! A file system as it is on its volume, and whether it may be edited.
+//!
+//! Opening reads the superblock and nothing else, whatever the size of the volume.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use zerocopy::FromBytes;
+
+use crate::Storage;
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::checksum;
+use crate::ext::feature::{Compat, Incompat, RoCompat};
+use crate::ext::geometry::Geometry;
+use crate::ext::inode::{self, FileType};
+use crate::ext::map;
+use crate::ext::nr::{BlockNr, InodeNr};
+use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
+use crate::ext::transaction::Transaction;
+use crate::volume::Volume;
+
+/// An ext2, ext3 or ext4 file system, opened for reading.
+pub struct Fs<'a> {
+    volume: Volume<'a>,
+    geometry: Geometry,
+    superblock: Box<Superblock>,
+}
+
+/// Which of the family a file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// No journal, and nothing that ext4 brought.
+    Ext2,
+    /// A journal, and nothing that ext4 brought.
+    Ext3,
+    /// At least one feature that only ext4 knows.
+    Ext4,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ext2 => "ext2",
+            Self::Ext3 => "ext3",
+            Self::Ext4 => "ext4",
+        })
+    }
+}
+
+/// What a superblock says about its file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// Which of the family it is, by its features.
+    pub kind: Kind,
+    /// `s_uuid`; nil where it was never set.
+    pub uuid: uuid::Uuid,
+    /// `s_volume_name`, without the zeros at its end.
+    pub label: Vec<u8>,
+    /// Bytes of a block.
+    pub block_size: u32,
+    /// Blocks of the file system.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub free_blocks: u64,
+    /// Inodes of the file system.
+    pub inodes: u32,
+    /// Inodes that are free.
+    pub free_inodes: u32,
+    /// Bytes of an inode.
+    pub inode_size: u32,
+    /// Every feature that is on, by the name that e2fsprogs gives it.
+    pub features: Vec<String>,
+}
+
+impl<'a> Fs<'a> {
+    /// Open the file system that fills `volume` from its start; what lies behind its last block is ignored.
+    ///
+    /// # Errors
+    /// [`Error::NeedsRecovery`] where the journal has to be replayed first, [`Error::Unsupported`] with the name of
+    /// every feature that cannot be read, [`Error::Corrupt`] where there is no sound superblock or the volume is too
+    /// short for its blocks.
+    pub fn open(volume: Volume<'a>) -> Result<Self> {
+        let mut bytes = [0; size_of::<Superblock>()];
+        volume.read_at(OFFSET, &mut bytes).map_err(|e| match e.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                Error::corrupt(format!("{} bytes are too few for ext", volume.len()))
+            }
+            _ => Error::io("ext superblock", e),
+        })?;
+        let superblock = Superblock::read_from_bytes(&bytes).expect("of that size");
+        let geometry = Geometry::new(&superblock, volume.len())?;
+        if geometry.has_metadata_csum() && superblock.checksum.get() != checksum::superblock(&bytes)
+        {
+            return Err(Error::corrupt("ext superblock: checksum is wrong"));
+        }
+        if geometry.features.incompat.contains(Incompat::NEEDS_RECOVERY) {
+            return Err(Error::NeedsRecovery);
+        }
+        Ok(Self { volume, geometry, superblock: Box::new(superblock) })
+    }
+
+    /// What the superblock says.
+    pub fn info(&self) -> Info {
+        let geometry = &self.geometry;
+        let label = self.superblock.volume_name;
+        let end = label.iter().position(|&byte| byte == 0).unwrap_or(label.len());
+        Info {
+            kind: kind(geometry),
+            uuid: uuid::Uuid::from_bytes(geometry.uuid),
+            label: label[..end].to_vec(),
+            block_size: u32::try_from(geometry.block_size).expect("64 KiB at most"),
+            blocks: geometry.block_count,
+            free_blocks: self.superblock.free_blocks_count(geometry.is_wide()),
+            inodes: geometry.inode_count,
+            free_inodes: self.superblock.free_inodes_count.get(),
+            inode_size: u32::try_from(geometry.inode_size).expect("64 KiB at most"),
+            features: geometry.features.names(),
+        }
+    }
+
+    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds.
+    ///
+    /// # Errors
+    /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
+    /// feature that an edit would leave wrong, [`Error::NotClean`] where `e2fsck` has to look first.
+    pub fn begin(&self, now: i64) -> Result<Transaction<'_>> {
+        self.geometry.features.check_writable()?;
+        if self.superblock.creator_os.get() == OS_HURD {
+            return Err(Error::Unsupported("an ext file system made by GNU Hurd".to_owned()));
+        }
+        self.check_clean()?;
+        self.check_journal()?;
+        Ok(Transaction::new(self, now))
+    }
+
+    fn check_clean(&self) -> Result<()> {
+        let not_clean = |what: &str| Err(Error::NotClean(format!("{what} (run `e2fsck` on it)")));
+        let state = self.superblock.state.get();
+        if state & STATE_ERROR != 0 {
+            return not_clean("it is marked as having errors");
+        }
+        if state & STATE_VALID == 0 {
+            return not_clean("it was not unmounted");
+        }
+        if self.superblock.last_orphan.get() != 0 {
+            return not_clean("deleted files are still to be freed (orphan list)");
+        }
+        if self.geometry.has(RoCompat::ORPHAN_PRESENT) {
+            return not_clean("deleted files are still to be freed (orphan_present)");
+        }
+        Ok(())
+    }
+
+    /// A journal must be one of ours, a file of this file system, and empty.
+    fn check_journal(&self) -> Result<()> {
+        if !self.geometry.features.compat.contains(Compat::HAS_JOURNAL) {
+            return Ok(());
+        }
+        let nr = self.superblock.journal_inum.get();
+        if nr == 0 || self.superblock.journal_dev.get() != 0 {
+            return Err(Error::Unsupported(
+                "an ext file system with an external journal cannot be edited".to_owned(),
+            ));
+        }
+        let journal = inode::read(self, InodeNr(nr))?;
+        let damaged = |what: &str| Error::corrupt(format!("ext journal (inode {nr}): {what}"));
+        if journal.kind() != FileType::File {
+            return Err(damaged("not a regular file"));
+        }
+        let Some(block) = map::lookup(self, &journal, 0)?.start else {
+            return Err(damaged("no first block"));
+        };
+        let bytes = self.read_block(block)?;
+        // The log is big-endian, unlike all the rest of ext.
+        let word = |at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        if word(0) != 0xC03B_3998 || !matches!(word(4), 3 | 4) {
+            return Err(damaged("no journal superblock"));
+        }
+        // s_start: where the log begins, 0 when it is empty.
+        if word(28) != 0 {
+            return Err(Error::NotClean(
+                "its journal is not empty (run `e2fsck` on it)".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The volume.
+    pub(crate) fn volume(&self) -> &Volume<'a> {
+        &self.volume
+    }
+
+    fn read_at(&self, block: BlockNr, buf: &mut [u8]) -> Result<()> {
+        let offset = block.0.checked_mul(self.geometry.block_size as u64);
+        let offset = offset.ok_or_else(|| Error::corrupt(format!("block {block}")))?;
+        self.volume.read_at(offset, buf).map_err(|e| Error::io(format!("ext block {block}"), e))
+    }
+}
+
+fn kind(geometry: &Geometry) -> Kind {
+    let features = geometry.features;
+    let old_incompat = Incompat::FILETYPE | Incompat::META_BG | Incompat::NEEDS_RECOVERY;
+    let old_ro_compat = RoCompat::SPARSE_SUPER | RoCompat::LARGE_FILE | RoCompat::BTREE_DIR;
+    if !old_incompat.contains(features.incompat) || !old_ro_compat.contains(features.ro_compat) {
+        return Kind::Ext4;
+    }
+    match features.compat.contains(Compat::HAS_JOURNAL) {
+        true => Kind::Ext3,
+        false => Kind::Ext2,
+    }
+}
+
+impl Blocks for Fs<'_> {
+    fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    fn read_block(&self, block: BlockNr) -> Result<Cow<'_, [u8]>> {
+        let mut bytes = vec![0; self.geometry.block_size];
+        self.read_at(block, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()> {
+        self.read_at(first, buf)
+    }
+}

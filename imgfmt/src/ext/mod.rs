@@ -1,0 +1,36 @@
+//! The ext family: ext2, ext3 and ext4, read and edited without mounting.
+//!
+//! [`Fs::open`] reads a file system as it is. [`Fs::begin`] starts a [`Transaction`], which has the same readers, sees
+//! its own edits, and ends in [`Changes`](crate::Changes): what is to be written, and nothing was until then.
+//!
+//! Paths are those of the image: they start at its root whether or not they begin with `/`, and symbolic links never
+//! lead out of it.
+//!
+//! Not here: the journal. A file system whose journal has to be replayed is refused, and changes are for an image that
+//! nobody else sees until they are written whole.
+
+mod alloc;
+mod bitmap;
+mod blocks;
+mod checksum;
+mod dir;
+mod feature;
+mod file;
+mod fs;
+mod geometry;
+mod group;
+mod inode;
+mod map;
+mod nr;
+mod ondisk;
+mod ops;
+mod path;
+mod transaction;
+mod xattr;
+mod xattr_edit;
+
+pub use fs::{Fs, Info, Kind};
+pub use inode::FileType;
+pub use nr::InodeNr;
+pub use ops::{DirEntry, Metadata, READ_CAP, Xattr};
+pub use transaction::Transaction;

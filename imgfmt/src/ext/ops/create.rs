@@ -1,0 +1,192 @@
+//! New inodes: what they are born with.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::checksum;
+use crate::ext::dir;
+use crate::ext::feature::{Incompat, RoCompat};
+use crate::ext::inode::{self, FileType, Inode};
+use crate::ext::map;
+use crate::ext::nr::InodeNr;
+use crate::ext::ondisk::inode::flag;
+use crate::ext::path::{Target, resolve};
+use crate::ext::transaction::Transaction;
+use crate::ext::xattr;
+use crate::ext::xattr_edit;
+
+/// Flags that a new inode takes from its directory.
+const INHERITED: u32 = flag::SYNC | flag::NODUMP | flag::NOATIME | flag::PROJINHERIT;
+/// Names of one directory, where `dir_nlink` does not lift the limit.
+const LINKS_MAX: u16 = 65000;
+const SET_GID: u16 = 0o2000;
+
+impl Transaction<'_> {
+    /// Make a directory, 0755, owned by root, in one that is there.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where something is there, [`Error::NotFound`] where the directory above is not.
+    pub fn create_dir(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.atomically(|tx| match resolve(tx, path, false)? {
+            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
+            Target::Missing { parent, name } => make_dir(tx, parent, &name),
+        })
+    }
+
+    /// Make a directory and those above it that are missing. One that is there stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`] where something else is in the way.
+    pub fn create_dir_all(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        self.atomically(|tx| {
+            let mut above: Vec<&Path> = path.ancestors().collect();
+            above.retain(|path| !path.as_os_str().is_empty());
+            for path in above.into_iter().rev() {
+                match resolve(tx, path, true)? {
+                    Target::Found { nr, .. } if inode::read(tx, nr)?.is_dir() => {}
+                    Target::Found { .. } => return Err(Error::NotADirectory(path.to_owned())),
+                    Target::Missing { parent, name } => make_dir(tx, parent, &name)?,
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Make a symbolic link at `path` that says `target`, whatever that leads to.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where something is there, [`Error::InvalidPath`] where `target` is empty or too long.
+    pub fn symlink(&mut self, target: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<()> {
+        use std::os::unix::ffi::OsStrExt;
+        let (target, path) = (target.as_ref(), path.as_ref());
+        let bytes = target.as_os_str().as_bytes();
+        // One byte is left for the NUL that the kernel puts behind it.
+        let room = self.geometry().block_size.min(4096) - 1;
+        if bytes.is_empty() || bytes.len() > room || bytes.contains(&0) {
+            let what = "not a text that a symbolic link can have";
+            return Err(Error::InvalidPath { path: target.to_owned(), what });
+        }
+        self.atomically(|tx| match resolve(tx, path, false)? {
+            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
+            Target::Missing { parent, name } => make_link(tx, parent, &name, bytes),
+        })
+    }
+}
+
+/// Make a regular file without content.
+pub(super) fn make_file(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<InodeNr> {
+    let inode = new_inode(tx, parent, FileType::File, 0o644)?;
+    let nr = inode.nr();
+    tx.put_inode(inode)?;
+    dir::edit::insert(tx, parent, name, nr, FileType::File)?;
+    Ok(nr)
+}
+
+fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()> {
+    add_link(tx, parent)?;
+    let mut inode = new_inode(tx, parent, FileType::Directory, 0o755)?;
+    inode.base_mut().links_count = 2.into();
+    let nr = inode.nr();
+    let bytes = dir::edit::first_block(tx, nr, parent);
+    dir::edit::grow(tx, &mut inode, bytes)?;
+    tx.put_inode(inode)?;
+    dir::edit::insert(tx, parent, name, nr, FileType::Directory)
+}
+
+/// One more `..` leads to `dir`.
+fn add_link(tx: &mut Transaction<'_>, dir: InodeNr) -> Result<()> {
+    let unlimited = tx.geometry().has(RoCompat::DIR_NLINK);
+    let links = inode::read(tx, dir)?.links_count();
+    let links = match links {
+        // Nobody counts any longer.
+        1 => 1,
+        _ if links < LINKS_MAX => links + 1,
+        _ if unlimited => 1,
+        _ => return Err(Error::NoSpace(format!("directory {dir} has {links} links"))),
+    };
+    tx.edit_inode(dir, |inode| inode.base_mut().links_count = links.into())
+}
+
+fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u8]) -> Result<()> {
+    let mut inode = new_inode(tx, parent, FileType::Symlink, 0o777)?;
+    let nr = inode.nr();
+    inode.set_size(target.len() as u64);
+    if target.len() < inode.base().block.len() {
+        inode.set_flag(flag::EXTENTS, false);
+        let block = &mut inode.base_mut().block;
+        block.fill(0);
+        block[..target.len()].copy_from_slice(target);
+    } else {
+        let (block, _) = tx.alloc_run(tx.inode_goal(nr)?, 1)?;
+        // A link's text is metadata to the kernel: it goes through the journal.
+        let mut bytes = target.to_vec();
+        bytes.resize(tx.geometry().block_size, 0);
+        tx.put_block(block, bytes);
+        let grown = 1 + map::append(tx, &mut inode, 0, block, 1)?;
+        let sectors = inode.sectors(tx.geometry());
+        let sectors = sectors + grown * (tx.geometry().block_size as u64 / 512);
+        if !inode.set_sectors(tx.geometry(), sectors) {
+            return Err(inode::corrupt(nr, "space taken does not fit the inode"));
+        }
+    }
+    tx.put_inode(inode)?;
+    dir::edit::insert(tx, parent, name, nr, FileType::Symlink)
+}
+
+/// An inode with one link, no content, and what it inherits. It is still to be stored.
+fn new_inode(
+    tx: &mut Transaction<'_>,
+    parent: InodeNr,
+    kind: FileType,
+    permissions: u16,
+) -> Result<Inode> {
+    let dir = inode::read(tx, parent)?;
+    let nr = tx.alloc_inode(parent, kind == FileType::Directory)?;
+    let geometry = tx.geometry();
+    let mut inode = Inode::new(geometry, nr);
+    inode.set_extra_isize(geometry.extra_isize);
+    let mut mode = kind.mode_bits() | permissions;
+    let mut gid = 0;
+    if dir.mode() & SET_GID != 0 {
+        gid = dir.gid();
+        if kind == FileType::Directory {
+            mode |= SET_GID;
+        }
+    }
+    let mut inherited = INHERITED;
+    if kind == FileType::Directory {
+        inherited |= flag::DIRSYNC;
+    }
+    let flags = match kind {
+        FileType::Symlink => 0,
+        _ => dir.base().flags.get() & inherited,
+    };
+    let base = inode.base_mut();
+    base.mode = mode.into();
+    base.links_count = 1.into();
+    base.flags = flags.into();
+    // Not random, so that the same edit gives the same bytes; different for each file and each time of edit.
+    let seed = checksum::crc32c(!0, &geometry.uuid);
+    let seed = checksum::crc32c(seed, &tx.now().to_le_bytes());
+    inode.base_mut().generation = checksum::crc32c(seed, &nr.get().to_le_bytes()).into();
+    inode.set_owner(0, gid);
+    inode.set_born(tx.now());
+    if let Some(projid) = dir.projid().filter(|_| dir.has(flag::PROJINHERIT)) {
+        inode.set_projid(projid);
+    }
+    inode.set_flag(flag::EXTENTS, geometry.features.incompat.contains(Incompat::EXTENT));
+    map::clear(&mut inode);
+    let xattrs = inherited_xattrs(tx, &dir)?;
+    xattr_edit::store_new(tx, &mut inode, xattrs)?;
+    Ok(inode)
+}
+
+/// The SELinux label of the directory.
+fn inherited_xattrs(tx: &Transaction<'_>, dir: &Inode) -> Result<Vec<xattr::Xattr>> {
+    let mut xattrs = xattr::read(tx, dir)?;
+    xattrs.retain(|x| x.index == xattr::INDEX_SECURITY && x.name == b"selinux");
+    Ok(xattrs)
+}

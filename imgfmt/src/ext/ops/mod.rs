@@ -1,0 +1,9 @@
+//! Operations that read like `std::fs`: [`read`] on a file system and on a transaction, [`write`] and [`remove`] on a
+//! transaction alone.
+
+mod create;
+mod read;
+mod remove;
+mod write;
+
+pub use read::{DirEntry, Metadata, READ_CAP, Xattr};

@@ -1,0 +1,206 @@
+//! Reading, the same on a file system and on a transaction, which sees its own edits.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::dir;
+use crate::ext::file;
+use crate::ext::fs::Fs;
+use crate::ext::inode::{self, FileType, Inode};
+use crate::ext::nr::InodeNr;
+use crate::ext::path::find;
+use crate::ext::transaction::Transaction;
+use crate::ext::xattr;
+
+/// The longest file that `read` returns, in bytes: 64 MiB. A length found on disk is not to be trusted with memory.
+pub const READ_CAP: u64 = 64 << 20;
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name, any bytes but `/` and NUL.
+    pub name: OsString,
+    /// What it leads to.
+    pub kind: FileType,
+    /// The inode it leads to.
+    pub nr: InodeNr,
+}
+
+/// What an inode says about its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// The inode.
+    pub nr: InodeNr,
+    /// What kind of file it is.
+    pub kind: FileType,
+    /// Permissions, with set-user-ID, set-group-ID and sticky bit: the lower twelve bits.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length in bytes.
+    pub len: u64,
+    /// Names that lead here. 1 on a directory of 65,000 or more others: nobody counts any longer.
+    pub nlink: u16,
+    /// Last read.
+    pub atime: SystemTime,
+    /// Last change of the content.
+    pub mtime: SystemTime,
+    /// Last change of the inode.
+    pub ctime: SystemTime,
+    /// Creation, where inodes are large enough to keep it.
+    pub crtime: Option<SystemTime>,
+    /// Major and minor number, of a device.
+    pub device: Option<(u32, u32)>,
+}
+
+/// An extended attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Xattr {
+    /// The full name, such as `security.selinux`.
+    pub name: OsString,
+    /// The value as it is stored. Of `system.posix_acl_*` that is ext's own format, not the kernel's.
+    pub value: Vec<u8>,
+}
+
+macro_rules! readers {
+    ($type:ident) => {
+        impl $type<'_> {
+            /// All of a file of at most [`READ_CAP`] bytes.
+            pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
+                read(self, path.as_ref(), READ_CAP)
+            }
+
+            /// All of a file of at most `cap` bytes.
+            pub fn read_capped(&self, path: impl AsRef<Path>, cap: u64) -> Result<Vec<u8>> {
+                read(self, path.as_ref(), cap)
+            }
+
+            /// Write all of a file to `out`, holes as zeros, in bounded memory. Returns its length in bytes.
+            pub fn copy_to(&self, path: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64> {
+                file::copy(self, &find_file(self, path.as_ref())?, out)
+            }
+
+            /// The names in a directory, in the order of the disk, without `.` and `..`.
+            pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>> {
+                read_dir(self, path.as_ref())
+            }
+
+            /// What is at `path`, behind any symbolic links.
+            pub fn metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
+                Ok(metadata(self, &find(self, path.as_ref(), true)?))
+            }
+
+            /// What is at `path`, be it a symbolic link.
+            pub fn symlink_metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
+                Ok(metadata(self, &find(self, path.as_ref(), false)?))
+            }
+
+            /// The text of a symbolic link.
+            pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
+                read_link(self, path.as_ref())
+            }
+
+            /// Whether something is at `path`, behind any symbolic links.
+            pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool> {
+                match find(self, path.as_ref(), true) {
+                    Ok(_) => Ok(true),
+                    Err(Error::NotFound(_) | Error::NotADirectory(_)) => Ok(false),
+                    Err(e) => Err(e),
+                }
+            }
+
+            /// The extended attributes of what is at `path`, be it a symbolic link.
+            pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<Xattr>> {
+                let all = xattr::read(self, &find(self, path.as_ref(), false)?)?;
+                Ok(all.into_iter().map(public_xattr).collect())
+            }
+        }
+    };
+}
+
+readers!(Fs);
+readers!(Transaction);
+
+fn public_xattr(xattr: xattr::Xattr) -> Xattr {
+    Xattr { name: OsString::from_vec(xattr.full_name()), value: xattr.value }
+}
+
+/// The regular file at `path`.
+pub(super) fn find_file(blocks: &impl Blocks, path: &Path) -> Result<Inode> {
+    let inode = find(blocks, path, true)?;
+    check_file(&inode, path)?;
+    Ok(inode)
+}
+
+/// Only regular files have content that can be read or replaced.
+pub(super) fn check_file(inode: &Inode, path: &Path) -> Result<()> {
+    let what = match inode.kind() {
+        FileType::File => return Ok(()),
+        FileType::Directory => return Err(Error::IsADirectory(path.to_owned())),
+        FileType::Symlink => "is a symbolic link",
+        FileType::CharDevice => "is a character device",
+        FileType::BlockDevice => "is a block device",
+        FileType::Fifo => "is a named pipe",
+        FileType::Socket => "is a socket",
+    };
+    Err(Error::WrongKind { path: path.to_owned(), what: format!("{what}, not a regular file") })
+}
+
+fn read(blocks: &impl Blocks, path: &Path, cap: u64) -> Result<Vec<u8>> {
+    file::read(blocks, &find_file(blocks, path)?, cap)
+}
+
+fn read_dir(blocks: &impl Blocks, path: &Path) -> Result<Vec<DirEntry>> {
+    let inode = find(blocks, path, true)?;
+    if !inode.is_dir() {
+        return Err(Error::NotADirectory(path.to_owned()));
+    }
+    let mut names = Vec::new();
+    dir::for_each(blocks, &inode, |named| {
+        names.push(named);
+        true
+    })?;
+    let entry = |named: dir::Named| {
+        let kind = match FileType::from_dirent(named.file_type) {
+            Some(kind) => kind,
+            None => inode::read(blocks, named.nr)?.kind(),
+        };
+        Ok(DirEntry { name: OsString::from_vec(named.name), kind, nr: named.nr })
+    };
+    names.into_iter().map(entry).collect()
+}
+
+fn metadata(blocks: &impl Blocks, inode: &Inode) -> Metadata {
+    let kind = inode.kind();
+    let is_device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
+    Metadata {
+        nr: inode.nr(),
+        kind,
+        mode: inode.mode() & 0o7777,
+        uid: inode.uid(),
+        gid: inode.gid(),
+        len: inode.size(blocks.geometry()),
+        nlink: inode.links_count(),
+        atime: inode.atime(),
+        mtime: inode.mtime(),
+        ctime: inode.ctime(),
+        crtime: inode.crtime(),
+        device: is_device.then(|| inode.device()),
+    }
+}
+
+fn read_link(blocks: &impl Blocks, path: &Path) -> Result<PathBuf> {
+    let inode = find(blocks, path, false)?;
+    if inode.kind() != FileType::Symlink {
+        let what = "is not a symbolic link".to_owned();
+        return Err(Error::WrongKind { path: path.to_owned(), what });
+    }
+    Ok(OsString::from_vec(file::read_link(blocks, &inode)?).into())
+}

@@ -1,0 +1,308 @@
+//! An edit that has not been written: changed blocks over a file system that stays as it is.
+//!
+//! Every operation is whole or has no effect: [`Transaction::atomically`] remembers what it changes and puts it back on
+//! an error, so that a transaction can go on after "no space" or "not found". Blocks of file data and of metadata are
+//! kept apart, since a journal wants the one kind written before the other.
+//!
+//! A block that was freed here is not given out again here: until the edit is on disk whole, its old content may be
+//! needed.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use zerocopy::IntoBytes;
+
+use crate::changes::Changes;
+use crate::error::{Error, Result};
+use crate::ext::bitmap;
+use crate::ext::blocks::Blocks;
+use crate::ext::checksum;
+use crate::ext::feature::{Compat, RoCompat};
+use crate::ext::fs::Fs;
+use crate::ext::geometry::Geometry;
+use crate::ext::group::GroupDesc;
+use crate::ext::inode::{self, Inode};
+use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
+use crate::ext::ondisk::superblock::{OFFSET, Superblock};
+
+/// An edit of a file system, begun by [`Fs::begin`]. Dropping it is the rollback.
+pub struct Transaction<'a> {
+    fs: &'a Fs<'a>,
+    superblock: Box<Superblock>,
+    now: i64,
+    meta: BTreeMap<BlockNr, Vec<u8>>,
+    data: BTreeMap<BlockNr, Vec<u8>>,
+    freed: BTreeMap<GroupNr, Vec<u8>>,
+    undo: Option<Undo>,
+}
+
+/// How to put things back as they were before an operation.
+struct Undo {
+    superblock: Box<Superblock>,
+    meta: BTreeMap<BlockNr, Option<Vec<u8>>>,
+    data: Vec<BlockNr>,
+    freed: Vec<(GroupNr, u32)>,
+}
+
+impl<'a> Transaction<'a> {
+    /// Nothing changed yet; `now` in Unix seconds.
+    pub(crate) fn new(fs: &'a Fs<'a>, now: i64) -> Self {
+        Self {
+            fs,
+            superblock: Box::new(fs.superblock().clone()),
+            now,
+            meta: BTreeMap::new(),
+            data: BTreeMap::new(),
+            freed: BTreeMap::new(),
+            undo: None,
+        }
+    }
+
+    /// Time of all changes, in Unix seconds.
+    pub(crate) fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// The superblock, to be changed.
+    pub(crate) fn superblock_mut(&mut self) -> &mut Superblock {
+        &mut self.superblock
+    }
+
+    /// Do `f` whole or not at all.
+    pub(crate) fn atomically<R>(&mut self, f: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        if self.undo.is_some() {
+            // Part of a larger operation, which puts everything back.
+            return f(self);
+        }
+        self.undo = Some(Undo {
+            superblock: self.superblock.clone(),
+            meta: BTreeMap::new(),
+            data: Vec::new(),
+            freed: Vec::new(),
+        });
+        let result = f(self);
+        let undo = self.undo.take().expect("set above, and taken here alone");
+        if result.is_err() {
+            self.roll_back(undo);
+        }
+        result
+    }
+
+    fn roll_back(&mut self, undo: Undo) {
+        self.superblock = undo.superblock;
+        for (block, bytes) in undo.meta {
+            match bytes {
+                Some(bytes) => self.meta.insert(block, bytes),
+                None => self.meta.remove(&block),
+            };
+        }
+        for start in undo.data {
+            self.data.remove(&start);
+        }
+        for (group, index) in undo.freed {
+            if let Some(bits) = self.freed.get_mut(&group) {
+                bitmap::clear(bits, index);
+            }
+        }
+    }
+
+    fn remember(&mut self, block: BlockNr) {
+        if let Some(undo) = &mut self.undo {
+            undo.meta.entry(block).or_insert_with(|| self.meta.get(&block).cloned());
+        }
+    }
+
+    /// Give a block of metadata new content.
+    pub(crate) fn put_block(&mut self, block: BlockNr, bytes: Vec<u8>) {
+        debug_assert_eq!(bytes.len(), self.geometry().block_size);
+        self.remember(block);
+        self.meta.insert(block, bytes);
+    }
+
+    /// Change a block of metadata.
+    pub(crate) fn edit_block<R>(
+        &mut self,
+        block: BlockNr,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R> {
+        self.remember(block);
+        if !self.meta.contains_key(&block) {
+            let bytes = self.read_block(block)?.into_owned();
+            self.meta.insert(block, bytes);
+        }
+        Ok(f(self.meta.get_mut(&block).expect("inserted above")))
+    }
+
+    /// Give blocks of file data, allocated in this transaction, their content; the last one is filled with zeros.
+    pub(crate) fn put_data(&mut self, start: BlockNr, bytes: &[u8]) {
+        let mut run = bytes.to_vec();
+        run.resize(bytes.len().next_multiple_of(self.geometry().block_size), 0);
+        if let Some(undo) = &mut self.undo {
+            undo.data.push(start);
+        }
+        self.data.insert(start, run);
+    }
+
+    /// Change an inode; its checksum is filled when `f` returns.
+    pub(crate) fn edit_inode<R>(
+        &mut self,
+        nr: InodeNr,
+        f: impl FnOnce(&mut Inode) -> R,
+    ) -> Result<R> {
+        let mut inode = inode::read(self, nr)?;
+        let result = f(&mut inode);
+        self.put_inode(inode)?;
+        Ok(result)
+    }
+
+    /// Store an inode, its checksum filled.
+    pub(crate) fn put_inode(&mut self, mut inode: Inode) -> Result<()> {
+        inode.seal(self.geometry());
+        let (block, offset) = inode::location(self, inode.nr())?;
+        let bytes = inode.bytes();
+        self.edit_block(block, |table| table[offset..offset + bytes.len()].copy_from_slice(bytes))
+    }
+
+    /// Store a group descriptor, its checksum filled.
+    pub(crate) fn put_group(&mut self, mut desc: GroupDesc) -> Result<()> {
+        desc.seal(self.geometry());
+        let (block, offset) = self.geometry().desc_location(desc.group());
+        let bytes = desc.bytes();
+        self.edit_block(block, |descs| descs[offset..offset + bytes.len()].copy_from_slice(bytes))
+    }
+
+    /// Where new blocks of an inode should go: its group.
+    pub(crate) fn inode_goal(&self, nr: InodeNr) -> Result<BlockNr> {
+        let (group, _) = self.geometry().group_of_inode(nr)?;
+        Ok(BlockNr(self.geometry().group_start(group)))
+    }
+
+    /// Bits of the blocks of a group that were freed in this transaction.
+    pub(crate) fn freed(&self, group: GroupNr) -> Option<&[u8]> {
+        self.freed.get(&group).map(Vec::as_slice)
+    }
+
+    /// A block was freed.
+    pub(crate) fn note_freed(&mut self, group: GroupNr, index: u32) {
+        let block_size = self.fs.geometry().block_size;
+        let bits = self.freed.entry(group).or_insert_with(|| vec![0; block_size]);
+        bitmap::set(bits, index);
+        if let Some(undo) = &mut self.undo {
+            undo.freed.push((group, index));
+        }
+    }
+
+    fn is_freed(&self, block: BlockNr) -> bool {
+        self.geometry().group_of(block).is_ok_and(|(group, index)| {
+            self.freed.get(&group).is_some_and(|bits| bitmap::get(bits, index))
+        })
+    }
+
+    /// Extended attributes are in use from now on.
+    pub(crate) fn note_xattrs(&mut self) {
+        let words = self.superblock.feature_compat.get() | Compat::EXT_ATTR.bits();
+        self.superblock.feature_compat = words.into();
+    }
+
+    /// A file has grown past 2 GiB.
+    pub(crate) fn note_large_file(&mut self) -> Result<()> {
+        if self.geometry().has(RoCompat::LARGE_FILE) {
+            return Ok(());
+        }
+        if self.superblock.rev_level.get() == 0 {
+            return Err(Error::Unsupported(
+                "a file of 2 GiB or more in an ext file system of revision 0".to_owned(),
+            ));
+        }
+        let words = self.superblock.feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
+        self.superblock.feature_ro_compat = words.into();
+        Ok(())
+    }
+
+    /// End the edit: all that is to be written. Without any change that is nothing.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the superblock's neighbours cannot be read.
+    pub fn finish(mut self) -> Result<Changes> {
+        let mut changes = Changes::new();
+        if self.meta.is_empty() {
+            return Ok(changes);
+        }
+        self.seal_superblock()?;
+        let block_size = self.geometry().block_size as u64;
+        let start = self.fs.volume().start();
+        for (&block, bytes) in &self.meta {
+            if !self.is_freed(block) {
+                changes.insert(start + block.0 * block_size, bytes.clone());
+            }
+        }
+        for (&first, bytes) in &self.data {
+            for (run, len) in self.kept(first, bytes.len() as u64 / block_size) {
+                let from = usize::try_from((run.0 - first.0) * block_size).expect("in memory");
+                let to = from + usize::try_from(len * block_size).expect("in memory");
+                changes.insert(start + run.0 * block_size, bytes[from..to].to_vec());
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Runs of data that were not freed again.
+    fn kept(&self, first: BlockNr, count: u64) -> Vec<(BlockNr, u64)> {
+        let mut runs: Vec<(BlockNr, u64)> = Vec::new();
+        for block in (first.0..first.0 + count).map(BlockNr).filter(|&b| !self.is_freed(b)) {
+            match runs.last_mut() {
+                Some((start, len)) if start.0 + *len == block.0 => *len += 1,
+                _ => runs.push((block, 1)),
+            }
+        }
+        runs
+    }
+
+    fn seal_superblock(&mut self) -> Result<()> {
+        self.superblock.set_wtime(self.now);
+        if self.geometry().has_metadata_csum() {
+            self.superblock.checksum = checksum::superblock(self.superblock.as_bytes()).into();
+        }
+        let block_size = self.geometry().block_size as u64;
+        let offset = usize::try_from(OFFSET % block_size).expect("1024 at most");
+        let superblock = self.superblock.clone();
+        let bytes = superblock.as_bytes();
+        self.edit_block(self.geometry().superblock_block(), |block| {
+            block[offset..offset + bytes.len()].copy_from_slice(bytes);
+        })
+    }
+}
+
+impl Blocks for Transaction<'_> {
+    fn geometry(&self) -> &Geometry {
+        self.fs.geometry()
+    }
+
+    fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    fn read_block(&self, block: BlockNr) -> Result<Cow<'_, [u8]>> {
+        if let Some(bytes) = self.meta.get(&block) {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if let Some((first, run)) = self.data.range(..=block).next_back() {
+            let block_size = self.geometry().block_size;
+            let held = usize::try_from(block.0 - first.0)
+                .ok()
+                .and_then(|index| run.get(index.checked_mul(block_size)?..)?.get(..block_size));
+            if let Some(bytes) = held {
+                return Ok(Cow::Borrowed(bytes));
+            }
+        }
+        self.fs.read_block(block)
+    }
+
+    fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()> {
+        let block_size = self.geometry().block_size;
+        for (block, chunk) in (first.0..).zip(buf.chunks_exact_mut(block_size)) {
+            chunk.copy_from_slice(&self.read_block(BlockNr(block))?);
+        }
+        Ok(())
+    }
+}

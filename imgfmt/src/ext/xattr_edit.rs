@@ -1,0 +1,133 @@
+//! Extended attributes of new inodes, and the end of shared blocks.
+//!
+//! A replaced file keeps its attributes, since its inode stays; what is written here is what a new inode is born with.
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::checksum;
+use crate::ext::inode::{Inode, corrupt};
+use crate::ext::nr::BlockNr;
+use crate::ext::ondisk::xattr::{
+    BLOCK_HEADER_LEN, BlockHeader, ENTRY_LEN, Entry, INODE_HEADER_LEN, MAGIC,
+};
+use crate::ext::transaction::Transaction;
+use crate::ext::xattr::{self, Xattr};
+
+/// Store the attributes of a new inode: in it if they all fit, else in a block.
+pub(crate) fn store_new(
+    tx: &mut Transaction<'_>,
+    inode: &mut Inode,
+    mut xattrs: Vec<Xattr>,
+) -> Result<()> {
+    if xattrs.is_empty() {
+        return Ok(());
+    }
+    tx.note_xattrs();
+    // The kernel searches the entries of a block in this order.
+    xattrs.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
+    if let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) {
+        let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
+        if fill(area, 0, &xattrs) {
+            magic.copy_from_slice(&MAGIC.to_le_bytes());
+            return Ok(());
+        }
+    }
+    let block = tx.alloc_meta(tx.inode_goal(inode.nr())?)?;
+    let geometry = tx.geometry();
+    let mut bytes = vec![0; geometry.block_size];
+    if !fill(&mut bytes, BLOCK_HEADER_LEN, &xattrs) {
+        return Err(Error::NoSpace("extended attributes larger than a block".to_owned()));
+    }
+    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
+    header.magic = MAGIC.into();
+    header.refcount = 1.into();
+    header.blocks = 1.into();
+    header.hash = block_hash(&xattrs).into();
+    seal(tx, block, &mut bytes);
+    inode.set_file_acl(block);
+    let sectors = inode.sectors(tx.geometry()) + tx.geometry().block_size as u64 / 512;
+    if !inode.set_sectors(tx.geometry(), sectors) {
+        return Err(corrupt(inode.nr(), "space taken does not fit the inode"));
+    }
+    tx.put_block(block, bytes);
+    Ok(())
+}
+
+/// An inode goes: its block of attributes too, or one of those who share it.
+pub(crate) fn release_block(tx: &mut Transaction<'_>, inode: &Inode) -> Result<()> {
+    let block = inode.file_acl(tx.geometry());
+    if block.0 == 0 {
+        return Ok(());
+    }
+    // Checked, so that a wrong number frees nothing.
+    xattr::read_block(tx, inode)?;
+    let mut bytes = tx.read_block(block)?.into_owned();
+    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
+    match header.refcount.get() {
+        0 | 1 => tx.free_run(block, 1),
+        count => {
+            header.refcount = (count - 1).into();
+            seal(tx, block, &mut bytes);
+            tx.put_block(block, bytes);
+            Ok(())
+        }
+    }
+}
+
+fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
+    let geometry = tx.geometry();
+    if geometry.has_metadata_csum() {
+        let crc = checksum::xattr_block(geometry.seed, block, bytes);
+        BlockHeader::mut_from_prefix(bytes).expect("a block is longer").0.checksum = crc.into();
+    }
+}
+
+/// Write entries from `first` on and values from the end. False, and nothing written, where they do not fit.
+fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
+    let entries: usize =
+        xattrs.iter().map(|x| (ENTRY_LEN + x.name.len()).next_multiple_of(4)).sum();
+    let values: usize = xattrs.iter().map(|x| x.value.len().next_multiple_of(4)).sum();
+    // Four zero bytes end the entries.
+    if first + entries + 4 + values > area.len() {
+        return false;
+    }
+    let (mut at, mut end) = (first, area.len());
+    for xattr in xattrs {
+        end -= xattr.value.len().next_multiple_of(4);
+        area[end..end + xattr.value.len()].copy_from_slice(&xattr.value);
+        let entry = Entry {
+            name_len: u8::try_from(xattr.name.len()).expect("read from such a field"),
+            name_index: xattr.index,
+            value_offs: u16::try_from(end).expect("an area is 64 KiB at most").into(),
+            value_inum: 0.into(),
+            value_size: u32::try_from(xattr.value.len()).expect("fits the area").into(),
+            hash: entry_hash(xattr).into(),
+        };
+        area[at..at + ENTRY_LEN].copy_from_slice(entry.as_bytes());
+        let name = at + ENTRY_LEN;
+        area[name..name + xattr.name.len()].copy_from_slice(&xattr.name);
+        at += (ENTRY_LEN + xattr.name.len()).next_multiple_of(4);
+    }
+    true
+}
+
+/// `e_hash`: over the name and the value in words.
+fn entry_hash(xattr: &Xattr) -> u32 {
+    let hash = xattr.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
+    xattr.value.chunks(4).fold(hash, |hash, chunk| {
+        let mut word = [0; 4];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash.rotate_left(16) ^ u32::from_le_bytes(word)
+    })
+}
+
+/// `h_hash`: over the entries; 0, "never shared", as soon as one of them is 0.
+fn block_hash(xattrs: &[Xattr]) -> u32 {
+    let hashes = xattrs.iter().map(entry_hash);
+    if hashes.clone().any(|hash| hash == 0) {
+        return 0;
+    }
+    hashes.fold(0_u32, |hash, entry| hash.rotate_left(16) ^ entry)
+}

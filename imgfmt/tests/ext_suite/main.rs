@@ -1,0 +1,6 @@
+//! The ext engine from outside. The judges are other people's programs: `e2fsck`, `debugfs`, the kernel's own driver by
+//! a loop mount (so these tests want root), and `ext4-view`.
+
+mod edit;
+mod random;
+mod support;

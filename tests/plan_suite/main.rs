@@ -1,0 +1,13 @@
+//! What a plan says, for documents and facts that are written out by hand.
+
+mod boot;
+mod build;
+mod disks;
+mod edits;
+#[path = "../xl/judge.rs"]
+mod judge;
+mod judged;
+#[path = "../xl/nasty.rs"]
+mod nasty;
+mod refusals;
+mod shown;
