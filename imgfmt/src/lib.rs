@@ -15,6 +15,7 @@ pub mod image;
 pub mod probe;
 mod reserve;
 pub mod storage;
+pub mod swap;
 pub mod table;
 pub mod volume;
 
