@@ -10,6 +10,7 @@ pub mod compressed;
 pub mod copy;
 pub mod error;
 pub mod ext;
+pub mod fat;
 mod host;
 pub mod image;
 pub mod probe;
