@@ -10,11 +10,13 @@ pub mod compressed;
 pub mod copy;
 pub mod error;
 pub mod ext;
+pub mod fat;
 mod host;
 pub mod image;
 pub mod probe;
 mod reserve;
 pub mod storage;
+pub mod swap;
 pub mod table;
 pub mod volume;
 

@@ -308,3 +308,122 @@ mod guest_type_word {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(vdev: &str) -> Disk {
+        Disk {
+            vdev: Vdev::new(vdev).expect("a device"),
+            read_only: vdev.ends_with('2'),
+            target: File::Bundle(FileName::new(format!("{vdev}.img")).expect("a file name")),
+        }
+    }
+
+    fn parts(guest_type: GuestType, boot: Boot, disks: &[&str]) -> Parts {
+        Parts {
+            name: Name::new("job-7").expect("a name"),
+            guest_type,
+            memory_mib: NonZeroU32::new(256).expect("not zero"),
+            vcpus: NonZeroU32::MIN,
+            boot,
+            disks: disks.iter().map(|vdev| disk(vdev)).collect(),
+            networks: Vec::new(),
+        }
+    }
+
+    fn kernel() -> Boot {
+        Boot::Kernel {
+            kernel: File::Bundle(FileName::new("vmlinuz").expect("a file name")),
+            ramdisk: Some(File::Host(HostPath::new("/boot/initrd").expect("a path"))),
+            cmdline: CommandLine::new(r#"root=/dev/xvda1 dyndbg="file \x +p""#).expect("a line"),
+        }
+    }
+
+    fn loader() -> Boot {
+        Boot::Bootloader { program: Bootloader::new("pygrub").expect("a program"), cmdline: None }
+    }
+
+    #[test]
+    fn a_domain_is_written_with_the_files_of_its_directory() {
+        let mut parts = parts(GuestType::Pv, kernel(), &["xvda1", "xvda2"]);
+        parts.networks = vec![
+            Network { mac: None, bridge: Some(Bridge::new("br0").expect("a bridge")) },
+            Network::default(),
+        ];
+        let domain = Domain::new(parts).expect("the parts fit");
+        let config = domain.in_directory(Path::new("/srv/my \"jobs\"")).expect("a path for xl");
+        let expected = r#"name = "job-7"
+type = "pv"
+memory = 256
+vcpus = 1
+kernel = "/srv/my \"jobs\"/vmlinuz"
+ramdisk = "/boot/initrd"
+cmdline = "root=/dev/xvda1 dyndbg=\"file \\x +p\""
+disk = [
+    "format=raw,vdev=xvda1,access=rw,target=/srv/my \"jobs\"/xvda1.img",
+    "format=raw,vdev=xvda2,access=ro,target=/srv/my \"jobs\"/xvda2.img",
+]
+vif = [
+    "bridge=br0",
+    "",
+]
+on_poweroff = "destroy"
+on_reboot = "destroy"
+on_crash = "destroy"
+"#;
+        assert_eq!(config.to_string(), expected);
+        for directory in ["ready", "", "/a/../b", "/a\nb"] {
+            assert!(domain.in_directory(Path::new(directory)).is_err(), "{directory:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_attached_once_and_a_disk_whole_or_by_partitions() {
+        let new = |disks: &[&str]| Domain::new(parts(GuestType::Pv, kernel(), disks)).map(drop);
+        assert_eq!(new(&["xvda1", "xvda2", "xvdb", "xvdaa"]), Ok(()));
+        assert_eq!(new(&["xvda1", "xvda1"]), Err(Error::SameDevice("xvda1".into())));
+        assert_eq!(new(&["xvda", "xvda1"]), Err(Error::WholeAndPart("xvda".into())));
+        assert_eq!(new(&["xvda1", "xvdb", "xvda"]), Err(Error::WholeAndPart("xvda".into())));
+    }
+
+    #[test]
+    fn each_type_starts_only_as_it_can() {
+        use GuestType::{Hvm, Pv, Pvh};
+        for (guest_type, boot, fits) in [
+            (Pv, kernel(), true),
+            (Pv, loader(), true),
+            (Pvh, loader(), true),
+            (Hvm, kernel(), true),
+            (Hvm, Boot::Firmware {}, true),
+            (Hvm, loader(), false),
+            (Pv, Boot::Firmware {}, false),
+            (Pvh, Boot::Firmware {}, false),
+        ] {
+            let parts = parts(guest_type, boot, &["xvda"]);
+            let json = serde_json::to_string(&parts).expect("parts can be written");
+            assert_eq!(Domain::new(parts).is_ok(), fits, "{json}");
+            // What a stranger wrote passes the same check.
+            assert_eq!(serde_json::from_str::<Domain>(&json).is_ok(), fits, "{json}");
+        }
+    }
+
+    #[test]
+    fn unknown_words_in_json_are_refused() {
+        let domain =
+            Domain::new(parts(GuestType::Hvm, Boot::Firmware {}, &["xvda"])).expect("fits");
+        let json = serde_json::to_string(&domain).expect("a domain can be written");
+        assert_eq!(serde_json::from_str::<Domain>(&json).expect("and read back"), domain);
+        for (old, new) in [
+            ("\"vcpus\":1", "\"vcpus\":1,\"device_model_override\":\"/bin/sh\""),
+            ("\"vdev\":\"xvda\"", "\"vdev\":\"xvda\",\"script\":\"x\""),
+            ("\"hvm\"", "\"pvx\""),
+            ("\"memory_mib\":256", "\"memory_mib\":0"),
+        ] {
+            let changed = json.replace(old, new);
+            assert_ne!(changed, json);
+            assert!(serde_json::from_str::<Domain>(&changed).is_err(), "{changed}");
+        }
+    }
+}

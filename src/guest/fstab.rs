@@ -549,7 +549,8 @@ nfs1:/home /home      nfs    rw         0 0
             assert_eq!(Entry::parse(&entry.to_line()), Some(entry.clone()), "{target:?}");
         }
         assert_eq!(entry("/dev/a /x\\043y ext3").target, b"/x#y");
-        assert_eq!(entry("/dev/a /x\\08\\9 ext3\r").target, b"/x\\08\\9");
+        assert_eq!(entry("/dev/a /x\\08\\9 ext3").target, b"/x\\08\\9");
+        assert_eq!(entry("/dev/a /x ext3\r").fstype, b"ext3");
     }
 
     #[test]

@@ -58,6 +58,10 @@ pub(super) fn choose(
             return Err(Diagnostic::error(file.span.clone(), text)
                 .hint("leave out this one, or `bootloader`"));
         }
+        if options.ramdisk.is_some() {
+            let text = "--ramdisk without --kernel: the boot loader brings its own";
+            return Err(Diagnostic::error(bootloader.span.clone(), text));
+        }
         if guest_type == GuestType::Hvm {
             let text = "an hvm guest cannot start by a boot loader of the host";
             return Err(Diagnostic::error(bootloader.span.clone(), text)
@@ -71,7 +75,10 @@ pub(super) fn choose(
         (Some(path), _) => (Place::Host(path.clone()), version_of(path)),
         (None, Some(file)) => boot.find(file, facts, guest_type)?,
         (None, None) => {
-            let wants_kernel = general.cmdline.is_some() || options.cmdline.is_some();
+            let wants_kernel = general.cmdline.is_some()
+                || general.ramdisk.is_some()
+                || options.cmdline.is_some()
+                || options.ramdisk.is_some();
             if guest_type == GuestType::Hvm && facts.images[root].table.is_some() && !wants_kernel {
                 notes.push(
                     "the firmware starts the boot loader on the disk, for no kernel is named"

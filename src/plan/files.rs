@@ -1,19 +1,19 @@
 //! `file` elements: what the document puts into an image.
 
+use super::known::Known;
 use super::volume::Held;
 use super::{Action, Content, Edit, mounts};
 use crate::diagnostic::Diagnostic;
 use crate::facts::Facts;
-use crate::xmf::model::{Document, FileContent, FileEntry};
+use crate::xmf::model::{FileContent, FileEntry};
 
 /// The edits for the `file` elements of one image, in the order of the document.
 pub(super) fn edits(
-    document: &Document,
-    facts: &Facts,
-    held: &Held,
+    known: &Known<'_>,
     index: usize,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Edit>, Vec<Diagnostic>> {
+    let Known { document, facts, held, .. } = *known;
     let image = &document.images[index];
     let mut edits: Vec<Edit> = Vec::new();
     let mut errors = Vec::new();
@@ -23,7 +23,7 @@ pub(super) fn edits(
             errors.push(Diagnostic::error(file.path.span.clone(), text));
             continue;
         }
-        match action(file, facts, held) {
+        match action(file, facts, &held[index]) {
             Ok(action) => {
                 let path = file.path.value.clone();
                 if let Some(top) = mounts::hidden_by(document, index, &path) {

@@ -1,13 +1,16 @@
 //! What will be done: a value, made from a document and facts. A plan neither reads nor writes; it is printed
 //! (`autoxen plan`) or applied (`autoxen prepare`).
 //!
-//! [`plan`] makes it: [`volume`] says which file system each `imagefile` means, [`boot`] which kernel starts, [`disks`]
-//! what the guest's devices are, [`root`] and [`files`] what is written into the images. [`text`] and [`json`] show it.
+//! [`plan()`] makes it: `volume` says which file system each `imagefile` means, `boot` which kernel starts, `disks` what
+//! the guest's devices are, `root` and `files` what is written into the images, `domain` what xl is told. [`text`] and
+//! [`json`] show it.
 
 mod boot;
 mod disks;
+mod domain;
 mod files;
 pub mod json;
+mod known;
 mod make;
 mod mounts;
 mod root;

@@ -1,10 +1,10 @@
 //! What a root image needs to become a guest of this document: the mount points, its name, keys, fstab, the jobs.
 
-use super::disks::Layout;
+use super::known::Known;
 use super::volume::Held;
 use super::{Action, Content, Edit, mounts};
 use crate::diagnostic::Diagnostic;
-use crate::facts::{Facts, RootFacts};
+use crate::facts::RootFacts;
 use crate::guest::{fstab, hostname, keys, script};
 use crate::xmf::model::{Document, ImageFile, MountPoint};
 
@@ -15,18 +15,15 @@ const SUSE_HOSTNAME: &str = "/etc/HOSTNAME";
 const SSH: &str = "/root/.ssh";
 const AUTHORIZED_KEYS: &str = "/root/.ssh/authorized_keys";
 
-/// The edits of the root image, image number `root`, that no `file` element asks for.
+/// The edits of the root image that no `file` element asks for.
 pub(super) fn edits(
-    document: &Document,
-    facts: &Facts,
-    held: &[Held],
-    layout: &Layout,
-    root: usize,
+    known: &Known<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Edit>, Vec<Diagnostic>> {
+    let Known { document, root, .. } = *known;
     let image = &document.images[root];
-    let Some(stock) = &facts.images[root].root else {
-        let text = format!("a root in {} cannot be edited", held[root].filesystem);
+    let Some(stock) = &known.facts.images[root].root else {
+        let text = format!("a root in {} cannot be edited", known.held[root].filesystem);
         return Err(vec![
             Diagnostic::error(image.filesystem.span.clone(), text)
                 .hint("ext2, ext3 and ext4 images can be prepared"),
@@ -36,7 +33,7 @@ pub(super) fn edits(
     let mut edits = Vec::new();
     edits.extend(name_edits(image, stock, &mut errors));
     edits.extend(key_edits(image, stock, &mut errors));
-    match fstab_edit(document, held, layout, root, stock) {
+    match fstab_edit(known, stock) {
         Ok(edit) => edits.extend(edit),
         Err(more) => errors.extend(more),
     }
@@ -57,12 +54,8 @@ pub(super) fn edits(
 }
 
 /// The directories on which images are mounted, by the index of the image that they lie in.
-pub(super) fn mount_points(
-    document: &Document,
-    facts: &Facts,
-    held: &[Held],
-    notes: &mut Vec<String>,
-) -> Vec<(usize, Edit)> {
+pub(super) fn mount_points(known: &Known<'_>, notes: &mut Vec<String>) -> Vec<(usize, Edit)> {
+    let Known { document, facts, held, .. } = *known;
     let mut edits = Vec::new();
     for image in &document.images {
         let MountPoint::Path(path) = &image.mountpoint.value else { continue };
@@ -94,7 +87,8 @@ pub(super) fn mount_points(
 
 /// Other images must not be mounted over what the guest reads before, or what its runner looks for.
 fn hiding_mounts(document: &Document, root: usize, has_keys: bool) -> Vec<Diagnostic> {
-    let needed = [FSTAB, script::DIRECTORY].into_iter().chain(has_keys.then_some(SSH));
+    let needed =
+        [FSTAB, script::DIRECTORY, script::WRAPPED].into_iter().chain(has_keys.then_some(SSH));
     let mut errors: Vec<Diagnostic> = Vec::new();
     for path in needed {
         let Some(top) = mounts::hidden_by(document, root, path) else { continue };
@@ -155,13 +149,8 @@ fn key_edits(image: &ImageFile, stock: &RootFacts, errors: &mut Vec<Diagnostic>)
     ]
 }
 
-fn fstab_edit(
-    document: &Document,
-    held: &[Held],
-    layout: &Layout,
-    root: usize,
-    stock: &RootFacts,
-) -> Result<Option<Edit>, Vec<Diagnostic>> {
+fn fstab_edit(known: &Known<'_>, stock: &RootFacts) -> Result<Option<Edit>, Vec<Diagnostic>> {
+    let Known { document, held, layout, root, .. } = *known;
     let mut entries = Vec::new();
     let mut errors = Vec::new();
     for (index, image) in document.images.iter().enumerate() {

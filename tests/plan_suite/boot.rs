@@ -171,6 +171,9 @@ fn an_emulated_machine_starts_from_a_partitioned_disk_by_itself() {
     guest_type(&mut case, GuestType::Hvm);
     assert_eq!((case.config_line("kernel"), case.config_line("cmdline")), (None, None));
     assert_eq!(case.config_line("serial").as_deref(), Some("serial = \"pty\""));
+    // Whoever gives a ramdisk means a kernel as well.
+    case.options.ramdisk = Some("/boot/initrd".into());
+    assert_eq!(case.errors()[0].message, "no kernel is named, and the image has none in /boot");
 }
 
 #[test]
@@ -204,6 +207,9 @@ fn what_cannot_start_is_refused() {
     let mut emulated = Case::with_root("xvda1");
     emulated.document.general.bootloader = Some(spanned("pygrub".into(), BOOTLOADER));
     guest_type(&mut emulated, GuestType::Hvm);
+    let mut half = Case::with_root("xvda1");
+    half.document.general.bootloader = Some(spanned("pygrub".into(), BOOTLOADER));
+    half.options.ramdisk = Some("/boot/initrd".into());
     let mut relative = Case::with_root("xvda1");
     relative.document.general.bootloader = Some(spanned("bin/loader".into(), BOOTLOADER));
     let mut ramdisk = Case::with_root("xvda1");
@@ -217,6 +223,7 @@ fn what_cannot_start_is_refused() {
         (host, KERNEL, "no such file on this host: gone"),
         (both, KERNEL, "a boot loader brings the kernel and the ramdisk"),
         (emulated, BOOTLOADER, "an hvm guest cannot start by a boot loader of the host"),
+        (half, BOOTLOADER, "--ramdisk without --kernel: the boot loader brings its own"),
         (relative, BOOTLOADER, "the path of the boot loader must be absolute: `bin/loader`"),
         (ramdisk, KERNEL, "the image has no ramdisk for the kernel `6.1.0-18-amd64` in /boot"),
         (control, CMDLINE, "a control character (U+0009) in the kernel command line"),

@@ -157,6 +157,10 @@ fn a_disk_with_one_writable_partition_is_writable() {
     case.document.images[1].read_only = true;
     assert_eq!(disks(&case), ["xvda /stock/disk.img xvda.img [0, 1]"]);
     assert_eq!(case.fstab(), "/dev/xvda1 / ext4 defaults 0 1\n/dev/xvda2 /apps ext4 ro 0 0\n");
+    case.document.images[0].read_only = true;
+    assert_eq!(disks(&case), ["xvda ro /stock/disk.img xvda.img [0, 1]"]);
+    case.document.images[1].read_only = false;
+    assert_eq!(disks(&case), ["xvda /stock/disk.img xvda.img [0, 1]"]);
 }
 
 #[test]

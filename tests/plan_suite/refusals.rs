@@ -317,11 +317,13 @@ fn files_and_mounts_must_not_undo_what_the_tool_writes() {
     ];
     case.image("ext3", "/etc/xenjobs.d", "xvdb");
     case.image("ext3", "/root", "xvdc");
+    case.image("ext3", "/etc/autoxen", "xvdd");
     case.document.images[0].authorized_keys = vec![spanned("ssh-rsa A".into(), other_span(0))];
     assert_eq!(
         shown(&case),
         [
             "1120: an image at `/etc/xenjobs.d` hides `/etc/xenjobs.d` of the root image",
+            "1320: an image at `/etc/autoxen` hides `/etc/autoxen/jobs` of the root image",
             "1220: an image at `/root` hides `/root/.ssh` of the root image",
             "1050: `/etc/fstab` is written by the tool itself: the guest mounts the disks of this domain [leave this `file` out]",
             "1050: `/etc/xenjobs.d/10-job` is written by the tool itself: the job [leave this `file` out]",

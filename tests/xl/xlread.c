@@ -13,7 +13,8 @@
  *     disk INDEX HEX(pdev_path) HEX(vdev) FORMAT BACKEND rw|ro HEX(script) REMOVABLE CDROM HEX(backend domain)
  *     error WHAT              the parser refuses
  *
- * Keys are asked for by name: all that xl of 4.17 knows, and the few that libxlutil is asked for under other names.
+ * The parser does not list its keys, so they are asked for by name: those of xl.cfg(5), of today and of old. A key
+ * that is none of these means nothing to xl either.
  */
 #include <errno.h>
 #include <stdbool.h>

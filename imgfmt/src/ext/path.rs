@@ -98,7 +98,7 @@ impl<B: Blocks> Walk<'_, B> {
         if !parent.is_dir() {
             return Err(Error::NotADirectory(self.path.to_owned()));
         }
-        let Some(nr) = dir::lookup(self.blocks, &parent, &name)? else {
+        let Some(dir::Place { nr, .. }) = dir::locate(self.blocks, &parent, &name)? else {
             return match self.rest.is_empty() {
                 true => Ok(Target::Missing { parent: here, name }),
                 false => Err(Error::NotFound(self.path.to_owned())),

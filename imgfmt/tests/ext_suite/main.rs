@@ -1,6 +1,8 @@
 //! The ext engine from outside. The judges are other people's programs: `e2fsck`, `debugfs`, the kernel's own driver by
 //! a loop mount (so these tests want root), and `ext4-view`.
 
+mod content;
 mod edit;
+mod hostile;
 mod random;
 mod support;

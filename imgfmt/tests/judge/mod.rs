@@ -12,6 +12,7 @@ use std::process::{Command, Output, Stdio};
 fn package(program: &str) -> &'static str {
     match program {
         "blkid" | "mkswap" | "swaplabel" | "flock" => "util-linux",
+        "swapon" | "swapoff" => "mount",
         "losetup" | "mount" | "umount" => "mount",
         "sfdisk" => "fdisk",
         "sgdisk" => "gdisk",

@@ -3,7 +3,7 @@
 //! A name goes where there is room: into the leaf of its hash, or into any block of a directory without a hash tree. One
 //! that outgrows its first block gets a tree, as the kernel does it; one that has several blocks already grows by one.
 
-use super::{block_count, corrupt, htree_edit, is_indexed, linear, read_block};
+use super::{block_count, corrupt, htree_edit, is_indexed, linear, locate, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::feature::{Compat, Incompat};
@@ -56,10 +56,11 @@ pub(crate) fn insert(
         }
         return Err(corrupt(dir.nr(), &"the new hash tree does not take a name"));
     }
-    let mut bytes = linear::empty(tx.geometry().block_size, tx.geometry().has_metadata_csum());
-    let fits = linear::insert(&mut bytes, tx.geometry().inode_count, nr, name, file_type);
-    debug_assert_eq!(fits, Ok(true), "an empty block takes any name");
-    grow(tx, &mut dir, bytes)?;
+    let empty = linear::empty(tx.geometry().block_size, tx.geometry().has_metadata_csum());
+    let lblk = grow(tx, &mut dir, empty)?;
+    if !insert_into(tx, &dir, lblk, new)? {
+        return Err(corrupt(dir.nr(), &"an empty block does not take a name"));
+    }
     touch(tx, dir)
 }
 
@@ -67,24 +68,20 @@ pub(crate) fn insert(
 pub(crate) fn remove(tx: &mut Transaction<'_>, dir: InodeNr, name: &[u8]) -> Result<()> {
     let dir = inode::read(tx, dir)?;
     check_editable(&dir)?;
-    let inode_count = tx.geometry().inode_count;
-    for lblk in 0..block_count(tx, &dir)? {
-        let (block, bytes) = read_block(tx, &dir, lblk)?;
-        if super::htree::entries_offset(&bytes, &dir, lblk).is_some() && lblk != 0 {
-            continue;
-        }
-        let mut bytes = bytes.into_owned();
-        let removed = linear::remove(&mut bytes, inode_count, name)
-            .map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
-        if removed {
-            put_leaf(tx, &dir, block, bytes);
-            return touch(tx, dir);
-        }
+    let gone = || corrupt(dir.nr(), &"a name has gone");
+    let lblk = locate(tx, &dir, name)?.ok_or_else(gone)?.lblk;
+    let (block, bytes) = read_block(tx, &dir, lblk)?;
+    let mut bytes = bytes.into_owned();
+    let removed = linear::remove(&mut bytes, tx.geometry().inode_count, name)
+        .map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
+    if !removed {
+        return Err(gone());
     }
-    Err(corrupt(dir.nr(), &"a name has gone"))
+    put_leaf(tx, &dir, block, bytes);
+    touch(tx, dir)
 }
 
-/// Point `..` of a directory that was moved to its new parent is not needed yet; a new directory is born with its own.
+/// The block that a new directory is born with: `.` and `..`.
 pub(crate) fn first_block(tx: &Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Vec<u8> {
     let geometry = tx.geometry();
     let keeps_type = geometry.features.incompat.contains(Incompat::FILETYPE);
@@ -129,14 +126,13 @@ pub(crate) fn insert_into(
     new: NewName<'_>,
 ) -> Result<bool> {
     let (block, bytes) = read_block(tx, dir, lblk)?;
+    let room = linear::find_room(&bytes, tx.geometry().inode_count, new.name.len())
+        .map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
+    let Some(room) = room else { return Ok(false) };
     let mut bytes = bytes.into_owned();
-    let fits =
-        linear::insert(&mut bytes, tx.geometry().inode_count, new.nr, new.name, new.file_type)
-            .map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
-    if fits {
-        put_leaf(tx, dir, block, bytes);
-    }
-    Ok(fits)
+    linear::insert(&mut bytes, room, new.nr, new.name, new.file_type);
+    put_leaf(tx, dir, block, bytes);
+    Ok(true)
 }
 
 /// Store a block of entries, its checksum filled.

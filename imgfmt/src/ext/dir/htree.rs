@@ -10,13 +10,13 @@
 
 use zerocopy::FromBytes;
 
-use super::{corrupt, hash, is_indexed, linear, read_block};
+use super::{Place, corrupt, hash, is_indexed, linear, read_block};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::Inode;
-use crate::ext::nr::{BlockNr, InodeNr};
+use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::dirent;
 use crate::ext::ondisk::dx::{
     CountLimit, ENTRY_LEN, Entry, INFO_OFFSET, NODE_ENTRIES_OFFSET, ROOT_ENTRIES_OFFSET, RootInfo,
@@ -80,12 +80,12 @@ pub(crate) fn checksum_holds(bytes: &[u8], seed: u32, offset: usize) -> bool {
     })
 }
 
-/// The inode of a name: `None` where there is no tree, or none that we can hash for.
-pub(crate) fn lookup(
+/// The block and the inode of a name: `None` where there is no tree, or none that we can hash for.
+pub(crate) fn locate(
     blocks: &impl Blocks,
     dir: &Inode,
     name: &[u8],
-) -> Result<Option<Option<InodeNr>>> {
+) -> Result<Option<Option<Place>>> {
     let Some(mut probe) = probe(blocks, dir, name)? else { return Ok(None) };
     // At most every leaf is looked at once.
     for _ in 0..super::block_count(blocks, dir)? {
@@ -94,8 +94,9 @@ pub(crate) fn lookup(
         for entry in linear::entries(&bytes, blocks.geometry().inode_count) {
             let entry =
                 entry.map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
-            if entry.inode.is_some() && entry.name == name {
-                return Ok(Some(entry.inode));
+            match entry.inode {
+                Some(nr) if entry.name == name => return Ok(Some(Some(Place { lblk, nr }))),
+                _ => {}
             }
         }
         if !go_on(blocks, dir, &mut probe)? {

@@ -88,7 +88,7 @@ pub(crate) fn write(
 /// Change how long the entry at `offset` is.
 pub(crate) fn set_rec_len(bytes: &mut [u8], offset: usize, rec_len: usize) {
     Header::mut_from_prefix(&mut bytes[offset..])
-        .expect("entries().checked it")
+        .expect("entries() checked it")
         .0
         .set_rec_len(rec_len);
 }
@@ -109,34 +109,42 @@ pub(crate) fn empty(block_size: usize, has_csum: bool) -> Vec<u8> {
     bytes
 }
 
-/// Put a name where there is room. False where there is none.
-pub(crate) fn insert(
-    bytes: &mut [u8],
+/// Room for a name: an unused entry, or what an entry has left over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    offset: usize,
+    used: usize,
+    rec_len: usize,
+}
+
+/// The first room for a name of `name_len` bytes.
+pub(crate) fn find_room(
+    bytes: &[u8],
     inode_count: u32,
-    nr: InodeNr,
-    name: &[u8],
-    file_type: u8,
-) -> Result<bool, String> {
-    let need = entry_len(name.len());
+    name_len: usize,
+) -> Result<Option<Room>, String> {
+    let need = entry_len(name_len);
     let end = end(bytes, has_tail(bytes));
-    let mut place = None;
     for entry in entries(bytes, inode_count) {
-        let entry = entry?;
-        if entry.offset + entry.rec_len > end {
+        let Entry { offset, rec_len, inode, name, .. } = entry?;
+        if offset + rec_len > end {
             break;
         }
-        let used = if entry.inode.is_some() { entry_len(entry.name.len()) } else { 0 };
-        if entry.rec_len - used >= need {
-            place = Some((entry.offset, used, entry.rec_len));
-            break;
+        let used = if inode.is_some() { entry_len(name.len()) } else { 0 };
+        if rec_len - used >= need {
+            return Ok(Some(Room { offset, used, rec_len }));
         }
     }
-    let Some((offset, used, rec_len)) = place else { return Ok(false) };
+    Ok(None)
+}
+
+/// Put a name where [`find_room`] found room for it.
+pub(crate) fn insert(bytes: &mut [u8], room: Room, nr: InodeNr, name: &[u8], file_type: u8) {
+    let Room { offset, used, rec_len } = room;
     if used > 0 {
         set_rec_len(bytes, offset, used);
     }
     write(bytes, offset + used, rec_len - used, nr.0, name, file_type);
-    Ok(true)
 }
 
 /// Take a name away. False where it is not here.
@@ -182,8 +190,16 @@ pub(crate) fn seal(bytes: &mut [u8], seed: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::{empty, entries, insert, remove};
+    use super::{empty, entries, find_room, remove};
     use crate::ext::nr::InodeNr;
+
+    fn insert(bytes: &mut [u8], nr: u32, name: &[u8]) -> bool {
+        let room = find_room(bytes, 99, name.len()).expect("a sound block");
+        if let Some(room) = room {
+            super::insert(bytes, room, InodeNr(nr), name, 1);
+        }
+        room.is_some()
+    }
 
     fn dump(bytes: &[u8]) -> String {
         let line = |e: Result<super::Entry<'_>, String>| match e {
@@ -201,8 +217,8 @@ mod tests {
         let mut bytes = empty(1024, true);
         // 1012 = 1024 - 12 for the checksum.
         assert_eq!(dump(&bytes), "0  1012, 0  12");
-        assert_eq!(insert(&mut bytes, 99, InodeNr(12), b"job", 1), Ok(true));
-        assert_eq!(insert(&mut bytes, 99, InodeNr(13), b"fstab", 1), Ok(true));
+        assert!(insert(&mut bytes, 12, b"job"));
+        assert!(insert(&mut bytes, 13, b"fstab"));
         assert_eq!(dump(&bytes), "12 job 12, 13 fstab 1000, 0  12");
         assert_eq!(remove(&mut bytes, 99, b"fstab"), Ok(true));
         assert_eq!(dump(&bytes), "12 job 1012, 0  12");
@@ -216,9 +232,9 @@ mod tests {
         let mut bytes = empty(1024, false);
         // 1024 / 16: names of eight bytes take sixteen.
         for nr in 1..=64 {
-            assert_eq!(insert(&mut bytes, 99, InodeNr(nr), b"eight--8", 1), Ok(true), "{nr}");
+            assert!(insert(&mut bytes, nr, b"eight--8"), "{nr}");
         }
-        assert_eq!(insert(&mut bytes, 99, InodeNr(65), b"x", 1), Ok(false));
+        assert!(!insert(&mut bytes, 65, b"x"));
     }
 
     #[test]
@@ -235,8 +251,8 @@ mod tests {
             (9, 0, "entry at 0: a name with `/` or NUL"),
         ] {
             let mut bytes = empty(1024, false);
-            insert(&mut bytes, 99, InodeNr(12), b"job", 1).expect("an empty block has room");
-            insert(&mut bytes, 99, InodeNr(13), b"b", 1).expect("and more");
+            assert!(insert(&mut bytes, 12, b"job"));
+            assert!(insert(&mut bytes, 13, b"b"));
             bytes[at] = value;
             assert_eq!(dump(&bytes), expected);
         }

@@ -21,17 +21,6 @@ use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::xattr;
 
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
-    /// The name, without `/` and NUL.
-    pub(crate) name: Vec<u8>,
-    /// The inode.
-    pub(crate) nr: InodeNr,
-    /// The type as the entry has it; 0 where the file system does not keep it there.
-    pub(crate) file_type: u8,
-}
-
 /// An error about a directory.
 pub(crate) fn corrupt(nr: InodeNr, what: &dyn std::fmt::Display) -> Error {
     let what = what.to_string();
@@ -76,23 +65,29 @@ pub(crate) fn read_block<'a>(
     Ok((block, bytes))
 }
 
-/// Hand every name but `.` and `..` to `f`, until it returns false.
+/// Where a name stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The block of the directory.
+    pub(crate) lblk: u32,
+    /// The inode it names.
+    pub(crate) nr: InodeNr,
+}
+
+/// Hand every name but `.` and `..` to `f`, with its block, until it returns false.
 pub(crate) fn for_each(
     blocks: &impl Blocks,
     dir: &Inode,
-    mut f: impl FnMut(Named) -> bool,
+    mut f: impl FnMut(u32, &linear::Entry<'_>, InodeNr) -> bool,
 ) -> Result<()> {
-    let geometry = blocks.geometry();
-    let inode_count = geometry.inode_count;
-    let mut visit = |bytes: &[u8], place: &str| -> Result<bool> {
+    let inode_count = blocks.geometry().inode_count;
+    let mut visit = |bytes: &[u8], lblk: u32| -> Result<bool> {
         for entry in linear::entries(bytes, inode_count) {
-            let entry = entry.map_err(|what| corrupt(dir.nr(), &format!("{place}: {what}")))?;
+            let entry =
+                entry.map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;
             let Some(nr) = entry.inode else { continue };
-            if entry.name != b"." && entry.name != b".." {
-                let name = entry.name.to_vec();
-                if !f(Named { name, nr, file_type: entry.file_type }) {
-                    return Ok(false);
-                }
+            if entry.name != b"." && entry.name != b".." && !f(lblk, &entry, nr) {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -100,30 +95,29 @@ pub(crate) fn for_each(
     if dir.has(flag::INLINE_DATA) {
         let content = xattr::inline_data(blocks, dir)?;
         let (first, second) = content.split_at(content.len().min(60));
-        let first = first.get(4..).unwrap_or_default();
-        if visit(first, "in the inode")? && !second.is_empty() {
-            visit(second, "in the inode")?;
+        if visit(first.get(4..).unwrap_or_default(), 0)? {
+            visit(second, 0)?;
         }
         return Ok(());
     }
     for lblk in 0..block_count(blocks, dir)? {
         let (_, bytes) = read_block(blocks, dir, lblk)?;
-        if !visit(&bytes, &format!("block {lblk}"))? {
+        if !visit(&bytes, lblk)? {
             break;
         }
     }
     Ok(())
 }
 
-/// The inode of a name.
-pub(crate) fn lookup(blocks: &impl Blocks, dir: &Inode, name: &[u8]) -> Result<Option<InodeNr>> {
-    if let Some(found) = htree::lookup(blocks, dir, name)? {
+/// Where a name stands, and what it leads to.
+pub(crate) fn locate(blocks: &impl Blocks, dir: &Inode, name: &[u8]) -> Result<Option<Place>> {
+    if let Some(found) = htree::locate(blocks, dir, name)? {
         return Ok(found);
     }
     let mut found = None;
-    for_each(blocks, dir, |entry| {
+    for_each(blocks, dir, |lblk, entry, nr| {
         if entry.name == name {
-            found = Some(entry.nr);
+            found = Some(Place { lblk, nr });
         }
         found.is_none()
     })?;

@@ -163,16 +163,16 @@ fn read_dir(blocks: &impl Blocks, path: &Path) -> Result<Vec<DirEntry>> {
         return Err(Error::NotADirectory(path.to_owned()));
     }
     let mut names = Vec::new();
-    dir::for_each(blocks, &inode, |named| {
-        names.push(named);
+    dir::for_each(blocks, &inode, |_, entry, nr| {
+        names.push((entry.name.to_vec(), entry.file_type, nr));
         true
     })?;
-    let entry = |named: dir::Named| {
-        let kind = match FileType::from_dirent(named.file_type) {
+    let entry = |(name, file_type, nr)| {
+        let kind = match FileType::from_dirent(file_type) {
             Some(kind) => kind,
-            None => inode::read(blocks, named.nr)?.kind(),
+            None => inode::read(blocks, nr)?.kind(),
         };
-        Ok(DirEntry { name: OsString::from_vec(named.name), kind, nr: named.nr })
+        Ok(DirEntry { name: OsString::from_vec(name), kind, nr })
     };
     names.into_iter().map(entry).collect()
 }

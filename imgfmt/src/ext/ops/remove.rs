@@ -48,7 +48,7 @@ impl Transaction<'_> {
                 return Err(Error::NotADirectory(path.to_owned()));
             }
             let mut is_empty = true;
-            dir::for_each(tx, &inode, |_| {
+            dir::for_each(tx, &inode, |_, _, _| {
                 is_empty = false;
                 false
             })?;
