@@ -1,10 +1,18 @@
 //! AutoXen turns a job description and a stock disk image into a guest that boots and runs the job: without root,
 //! without mounting, without a helper VM.
 
+pub mod apply;
+pub mod bundle;
+pub mod cli;
+pub mod commands;
 pub mod diagnostic;
 pub mod domain;
 pub mod facts;
+pub mod failure;
 pub mod guest;
+pub mod interrupt;
 pub mod plan;
+pub mod progress;
+pub mod report;
 pub mod snippet;
 pub mod xmf;

@@ -1,3 +1,30 @@
 //! The command line of AutoXen.
 
-fn main() {}
+use std::process::ExitCode;
+
+use autoxen::cli::{Cli, Command};
+use autoxen::commands::{check, completions, man, plan, prepare};
+use autoxen::failure::Failure;
+use autoxen::interrupt;
+use autoxen::report::Talk;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let talk = Talk::new(cli.color);
+    interrupt::install();
+    let result = match &cli.command {
+        Command::Check(args) => check::run(args, talk),
+        Command::Plan(args) => plan::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Prepare(args) => prepare::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Completions { shell } => completions::run(*shell).map(|()| ExitCode::SUCCESS),
+        Command::Man { directory } => man::run(directory).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|failure| {
+        talk.failure(&failure);
+        match failure {
+            Failure::Interrupted => ExitCode::from(130),
+            _ => ExitCode::from(2),
+        }
+    })
+}

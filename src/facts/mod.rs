@@ -1,6 +1,11 @@
 //! What there is: the images that a document names, looked at and described. The types are pure data, so that a plan
 //! can be made (and tested) without an image.
 
+pub mod digest;
+pub mod gather;
+mod inside;
+mod locate;
+
 use std::path::PathBuf;
 
 /// All that a plan has to know about the world.

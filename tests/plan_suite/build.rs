@@ -79,6 +79,7 @@ impl Case {
                 },
                 images: Vec::new(),
                 jobs: vec![job("echo hello")],
+                unserved: Vec::new(),
             },
             facts: Facts::default(),
             options: Options { name_default: "guest".into(), ..Options::default() },

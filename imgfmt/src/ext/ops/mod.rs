@@ -1,4 +1,4 @@
-//! Operations that read like `std::fs`: [`read`] on a file system and on a transaction, [`write`] and [`remove`] on a
+//! Operations that read like `std::fs`: [`read`] on a file system and on a transaction, [`mod@write`] and [`remove`] on a
 //! transaction alone.
 
 mod create;

@@ -1,0 +1,176 @@
+//! The directory that `prepare` makes: built under a temporary name beside its target, synced, then renamed, so that it
+//! exists whole or not at all.
+//!
+//! Dropping a [`Staging`] removes it with all that is in it. Only a process killed by SIGKILL, or a machine that loses
+//! power, leaves one behind: `.NAME.XXXXXX.partial`, safe to remove.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, RenameFlags};
+use tempfile::TempDir;
+
+use crate::failure::{Failure, Result};
+
+/// A bundle in the making.
+#[derive(Debug)]
+pub struct Staging {
+    directory: TempDir,
+    target: PathBuf,
+}
+
+impl Staging {
+    /// Begin a bundle that will be `target`.
+    ///
+    /// # Errors
+    /// Where something of that name is there already, or its parent cannot be written.
+    pub fn beside(target: &Path) -> Result<Self> {
+        let target = absolute(target)?;
+        if fs::symlink_metadata(&target).is_ok() {
+            return Err(exists(&target));
+        }
+        let parent = target.parent().expect("`absolute` returns a path with a parent");
+        let name = target.file_name().expect("`absolute` returns a path with a name");
+        let mut prefix = std::ffi::OsString::from(".");
+        prefix.push(name);
+        prefix.push(".");
+        let directory = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".partial")
+            .permissions(fs::Permissions::from_mode(0o777))
+            .tempdir_in(parent)
+            .map_err(|e| Failure::host("cannot write to", parent, &e))?;
+        Ok(Self { directory, target })
+    }
+
+    /// Where the files are put meanwhile.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Where the bundle will be: absolute, its parent without symbolic links.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Write a small file of the bundle and sync it.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path().join(name);
+        fs::write(&path, bytes)
+            .and_then(|()| File::open(&path)?.sync_all())
+            .map_err(|e| Failure::host("cannot write", &self.target.join(name), &e))
+    }
+
+    /// Put the bundle into its place. Its files are synced already; the directories are synced here.
+    pub fn publish(self) -> Result<PathBuf> {
+        let Self { directory, target } = self;
+        sync_directory(directory.path())?;
+        match rustix::fs::renameat_with(CWD, directory.path(), CWD, &target, RenameFlags::NOREPLACE)
+        {
+            Ok(()) => {}
+            Err(rustix::io::Errno::EXIST) => return Err(exists(&target)),
+            // NFS and some FUSE file systems do not know the flag.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                if fs::symlink_metadata(&target).is_ok() {
+                    return Err(exists(&target));
+                }
+                fs::rename(directory.path(), &target)
+                    .map_err(|e| Failure::host("cannot make", &target, &e))?;
+            }
+            Err(e) => return Err(Failure::host("cannot make", &target, &e.into())),
+        }
+        // The name belongs to the bundle now: there is nothing left to remove.
+        let _ = directory.keep();
+        sync_directory(target.parent().expect("an absolute path with a name has a parent"))?;
+        Ok(target)
+    }
+}
+
+fn exists(target: &Path) -> Failure {
+    Failure::new(format!("`{}` is there already", target.display()))
+        .hint("remove it, or choose another name with `-o`")
+}
+
+/// `target` with its parent made absolute and free of symbolic links.
+fn absolute(target: &Path) -> Result<PathBuf> {
+    let Some(name) = target.file_name() else {
+        return Err(Failure::new(format!("`{}` cannot name a new directory", target.display())));
+    };
+    let parent = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = fs::canonicalize(parent).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::new(format!("`{}`: no such directory", parent.display()))
+                .hint("create it first")
+        }
+        _ => Failure::host("cannot use", parent, &e),
+    })?;
+    if !parent.is_dir() {
+        return Err(Failure::new(format!("`{}` is not a directory", parent.display())));
+    }
+    Ok(parent.join(name))
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| Failure::host("cannot sync", path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::Staging;
+
+    fn names(directory: &std::path::Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_dropped_staging_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::beside(&home.path().join("ready")).unwrap();
+        staging.write("domain.cfg", b"x").unwrap();
+        assert_eq!(names(home.path()).len(), 1);
+        drop(staging);
+        assert_eq!(names(home.path()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_published_bundle_has_its_files_and_no_other_trace() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::beside(&home.path().join("ready")).unwrap();
+        staging.write("domain.cfg", b"x").unwrap();
+        let target = staging.publish().unwrap();
+        assert_eq!(names(home.path()), ["ready"]);
+        assert_eq!(fs::read(target.join("domain.cfg")).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_target_that_appears_meanwhile_is_not_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::beside(&home.path().join("ready")).unwrap();
+        fs::create_dir(home.path().join("ready")).unwrap();
+        let error = staging.publish().unwrap_err();
+        assert!(error.to_string().ends_with("/ready` is there already"), "{error}");
+        assert_eq!(names(home.path()), ["ready"]);
+        assert_eq!(names(&home.path().join("ready")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_dangling_link_counts_as_an_existing_target() {
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", home.path().join("ready")).unwrap();
+        assert!(Staging::beside(&home.path().join("ready")).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! The command line: what may be typed, and what `--help` and the man pages say of it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  autoxen check job.xml                 is the job description right?
+  autoxen plan job.xml                  what would be done to the image?
+  autoxen prepare job.xml -o ready      do it, on a copy
+  sudo xl create ready/domain.cfg       start the guest
+
+Exit status:
+  0  done
+  1  done, with findings (`check --strict`)
+  2  failed: the last lines say what, where, and a way out; nothing is left half done
+  130  interrupted; nothing is left half done";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  autoxen check job.xml
+  autoxen check --json jobs/*.xml > findings.json
+  autoxen check --strict job.xml        warnings count, too
+
+Exit status: 0 all are right; 1 warnings under --strict; 2 a document is refused.";
+
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  autoxen plan job.xml
+  autoxen plan --json job.xml | jq '.disks[].volumes'
+
+A plan writes nothing. A compressed image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
+
+const PREPARE_EXAMPLES: &str = "\
+Examples:
+  autoxen prepare job.xml -o ready
+  autoxen prepare job.xml -o ready --kernel vmlinuz --ramdisk initrd.img
+  SOURCE_DATE_EPOCH=1700000000 autoxen prepare job.xml -o ready    the same bytes, every time
+  sudo xl create ready/domain.cfg
+
+The stock image is opened read-only and never changes. The bundle appears whole or not at all.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "autoxen",
+    version,
+    about = "Prepare virtual machine images for Xen: no root, no mount, no helper VM",
+    after_help = EXAMPLES,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// When to colour messages
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When messages are coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// One verb.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate job descriptions (XMF) against the schema and the rules
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Show each edit, file and disk that `prepare` would make; write nothing
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(PlanArgs),
+    /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
+    #[command(after_help = PREPARE_EXAMPLES)]
+    Prepare(PrepareArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages into a directory
+    Man {
+        /// The directory; it is created where it is missing
+        directory: PathBuf,
+    },
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The job descriptions
+    #[arg(required = true, value_name = "JOB.XML")]
+    pub files: Vec<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Exit with status 1 where there are warnings
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// What `plan` and `prepare` are told alike.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// The job description
+    #[arg(value_name = "JOB.XML")]
+    pub file: PathBuf,
+    /// Boot this kernel of the host, whatever the job description says
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<PathBuf>,
+    /// Use this initial ramdisk of the host, whatever the job description says
+    #[arg(long, value_name = "FILE")]
+    pub ramdisk: Option<PathBuf>,
+    /// Give the kernel this command line, whatever the job description says
+    #[arg(long, value_name = "WORDS")]
+    pub cmdline: Option<String>,
+    /// Keep device names such as hda1 and sda1: do not rename them to xvda1
+    #[arg(long)]
+    pub keep_device_names: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The job
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `prepare`.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// The job
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The bundle to make; it must not exist yet
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Print the bundle's manifest as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

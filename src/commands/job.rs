@@ -1,0 +1,123 @@
+//! What `plan` and `prepare` begin alike: a job description is read, checked, and looked at together with its images.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::cli::JobArgs;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::facts::Facts;
+use crate::facts::gather::{self, Gathered};
+use crate::failure::{Failure, Result, plain};
+use crate::plan::{self, Plan};
+use crate::progress::Progress;
+use crate::report::Talk;
+use crate::xmf;
+use crate::xmf::model::{Document, Spanned};
+
+/// A job description that passed its check.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The file as the user named it.
+    pub(super) name: String,
+    /// Its bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Its decoded text.
+    pub(super) text: String,
+    /// What it says.
+    pub(super) document: Document,
+    /// The directory that its relative paths start at.
+    base: PathBuf,
+    options: plan::Options,
+}
+
+impl Job {
+    /// Read and check the job description; warnings are shown.
+    ///
+    /// # Errors
+    /// Where it is refused, or asks for what this version does not serve.
+    pub(super) fn load(args: &JobArgs, talk: Talk) -> Result<Self> {
+        let path = args.file.as_path();
+        let bytes = read(path)?;
+        let name = path.display().to_string();
+        let checked = xmf::check(&bytes);
+        let refused = |findings| Failure::Refused {
+            file: name.clone(),
+            text: checked.text.clone(),
+            findings,
+        };
+        let Some(document) = checked.document else {
+            return Err(refused(checked.diagnostics));
+        };
+        if !document.unserved.is_empty() {
+            return Err(refused(document.unserved.iter().map(unserved).collect()));
+        }
+        let warnings: Vec<_> =
+            checked.diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect();
+        talk.findings(&name, &checked.text, &warnings);
+        let base = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let base =
+            std::fs::canonicalize(base).map_err(|e| Failure::host("cannot use", base, &e))?;
+        let options = options(args, path)?;
+        Ok(Self { name, bytes, text: checked.text, document, base, options })
+    }
+
+    /// Look at the images and the files of the host. Compressed images are unpacked into `scratch`.
+    pub(super) fn gather(&self, scratch: &Path, progress: Progress) -> Result<Gathered> {
+        let extra: Vec<PathBuf> =
+            [&self.options.kernel, &self.options.ramdisk].into_iter().flatten().cloned().collect();
+        gather::gather(&self.document, &self.base, scratch, &extra, progress).map_err(|stop| {
+            match stop {
+                gather::Stop::Findings(findings) => self.refuse(findings),
+                gather::Stop::Failure(failure) => failure,
+            }
+        })
+    }
+
+    /// Make the plan.
+    pub(super) fn plan(&self, facts: &Facts) -> Result<Plan> {
+        plan::plan(&self.document, facts, &self.options).map_err(|findings| self.refuse(findings))
+    }
+
+    fn refuse(&self, findings: Vec<Diagnostic>) -> Failure {
+        Failure::Refused { file: self.name.clone(), text: self.text.clone(), findings }
+    }
+}
+
+/// The bytes of a job description, at most one more than are accepted.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    let fail = |e| Failure::new(format!("{}: {}", path.display(), plain(&e)));
+    let file = File::open(path).map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_dir() {
+        return Err(Failure::new(format!("{}: is a directory", path.display())));
+    }
+    let mut bytes = Vec::new();
+    file.take(xmf::MAX_LEN as u64 + 1).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+/// What the command line says beside the document.
+fn options(args: &JobArgs, path: &Path) -> Result<plan::Options> {
+    let absolute = |path: &Option<PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => std::fs::canonicalize(path)
+            .map(Some)
+            .map_err(|e| Failure::host("cannot read", path, &e)),
+    };
+    Ok(plan::Options {
+        name_default: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        kernel: absolute(&args.kernel)?,
+        ramdisk: absolute(&args.ramdisk)?,
+        cmdline: args.cmdline.clone(),
+        keep_device_names: args.keep_device_names,
+    })
+}
+
+/// What the document asks for and this version does not do is an error for whoever acts on it.
+fn unserved(what: &Spanned<&'static str>) -> Diagnostic {
+    Diagnostic::error(what.span.clone(), format!("`{}` is not served by this version", what.value))
+        .hint("take it out, or use a version that serves it")
+}

@@ -1,0 +1,8 @@
+//! The verbs, one a file: glue between the command line and the rooms below, and nothing else.
+
+pub mod check;
+pub mod completions;
+mod job;
+pub mod man;
+pub mod plan;
+pub mod prepare;

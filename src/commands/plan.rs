@@ -1,0 +1,24 @@
+//! `autoxen plan`: what would be done, as text or JSON; writes nothing.
+
+use crate::cli::PlanArgs;
+use crate::commands::job::Job;
+use crate::failure::{Failure, Result};
+use crate::plan;
+use crate::progress::Progress;
+use crate::report::{self, Talk};
+
+/// Show the plan.
+pub fn run(args: &PlanArgs, talk: Talk) -> Result<()> {
+    let job = Job::load(&args.job, talk)?;
+    // A compressed image is unpacked here to be looked at; dropping the directory removes it.
+    let scratch = tempfile::tempdir()
+        .map_err(|e| Failure::host("cannot write to", &std::env::temp_dir(), &e))?;
+    let gathered = job.gather(scratch.path(), Progress::new(args.json))?;
+    gathered.warnings.iter().for_each(|what| talk.warning(what));
+    let plan = job.plan(&gathered.facts)?;
+    if args.json {
+        report::print(&plan::json::render(&plan, &job.document, &gathered.facts))
+    } else {
+        report::print(&plan::text::render(&plan, &job.document, &gathered.facts))
+    }
+}

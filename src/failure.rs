@@ -1,0 +1,98 @@
+//! Why a command could not do its work, sorted by how it is told.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use crate::diagnostic::Diagnostic;
+
+/// What commands return.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// A command's failure. Each ends the program with exit status 2, an interruption with 130.
+#[derive(Debug)]
+pub enum Failure {
+    /// A document was refused: each finding has its place in the text.
+    Refused {
+        /// The file, as the user named it.
+        file: String,
+        /// Its decoded text.
+        text: String,
+        /// What was found, errors and warnings.
+        findings: Vec<Diagnostic>,
+    },
+    /// Anything else, in one line.
+    Plain {
+        /// What and where: lower case, no full stop.
+        message: String,
+        /// A way out, if one is known.
+        hint: Option<String>,
+    },
+    /// The user or the system asked us to stop.
+    Interrupted,
+}
+
+impl Failure {
+    /// A failure in one line.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::Plain { message: message.into(), hint: None }
+    }
+
+    /// A failure of the host at `path`.
+    pub fn host(what: &str, path: &Path, error: &io::Error) -> Self {
+        let failure = Self::new(format!("{what} `{}`: {}", path.display(), plain(error)));
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                failure.hint("make room there, or choose another place with `-o`")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => failure.hint("choose another place with `-o`"),
+            _ => failure,
+        }
+    }
+
+    /// Show a way out.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        match self {
+            Self::Plain { message, .. } => Self::Plain { message, hint: Some(hint.into()) },
+            other => other,
+        }
+    }
+}
+
+/// The host's words without Rust's `(os error N)`.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { file, findings, .. } => {
+                write!(f, "{file}: refused with {} findings", findings.len())
+            }
+            Self::Plain { message, .. } => f.write_str(message),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::plain;
+
+    #[test]
+    fn the_hosts_words_come_without_their_number() {
+        assert_eq!(plain(&io::Error::from_raw_os_error(2)), "no such file or directory");
+    }
+}

@@ -1,0 +1,51 @@
+//! A signal in mid-work leaves nothing behind, and a bundle is whole or not there.
+
+use std::process::{Command, Stdio};
+
+use crate::site::{Site, e2fsck};
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn a_signal_leaves_a_whole_bundle_or_none() {
+    let site = Site::new();
+    // Data enough that the signal falls into the copy more often than not.
+    site.write("tree/data", vec![1; 48 << 20]);
+    site.mke2fs("root.img", "128M", &["-t", "ext4"]);
+    std::fs::remove_dir_all(site.path("tree")).unwrap();
+    site.job("ext4", "root.img");
+    let mut interrupted = 0;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP].repeat(4) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_autoxen"))
+            .args(["prepare", "job.xml", "-o", "ready"])
+            .current_dir(site.path(""))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The staging directory is the sign that the work has begun.
+        while site.names() == ["job.xml", "root.img"] && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        let pid = Pid::from_child(&child);
+        // A child that has ended is still ours to name until it is waited for.
+        kill_process(pid, signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        match output.status.code() {
+            Some(130) => {
+                interrupted += 1;
+                assert_eq!(
+                    crate::site::text(&output.stderr),
+                    "error: interrupted; nothing was left behind\n"
+                );
+                assert_eq!(site.names(), ["job.xml", "root.img"]);
+            }
+            Some(0) => {
+                assert_eq!(site.names(), ["job.xml", "ready", "root.img"]);
+                e2fsck(&site.path("ready/xvda.img"));
+                std::fs::remove_dir_all(site.path("ready")).unwrap();
+            }
+            other => panic!("{other:?}: {}", crate::site::text(&output.stderr)),
+        }
+    }
+    assert!(interrupted > 0, "no signal fell into the work");
+}

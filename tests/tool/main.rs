@@ -1,0 +1,10 @@
+//! The tool from outside, one file a capability: what is printed, what is written, and what other programs say of it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod check;
+mod frugal;
+mod interrupt;
+mod prepare;
+mod refusals;
+mod site;
