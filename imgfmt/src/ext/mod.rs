@@ -9,6 +9,7 @@
 //! Not here: the journal. A file system whose journal has to be replayed is refused, and changes are for an image that
 //! nobody else sees until they are written whole.
 
+mod acl;
 mod alloc;
 mod bitmap;
 mod blocks;
