@@ -1,4 +1,4 @@
-//! The Xen Metaconfiguration File: text → [`Document`](model::Document) and diagnostics. No files are opened here.
+//! The Xen Metaconfiguration File: text → [`Document`] and diagnostics. No files are opened here.
 //!
 //! ```text
 //! bytes ─xml::decode─▶ text ─xml::parse─▶ tree ─xsd::validate─▶ ─rules::check─▶ Document
