@@ -111,8 +111,9 @@ fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<(
     let block_size = geometry.block_size;
     let len = bytes.len() as u64;
     let count = len.div_ceil(block_size as u64);
-    if count > tx.superblock().free_blocks_count(geometry.is_wide()) {
-        return Err(Error::NoSpace(format!("{count} blocks are needed")));
+    let free = tx.superblock().free_blocks_count(geometry.is_wide());
+    if count > free {
+        return Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}")));
     }
     let has_extents = geometry.features.incompat.contains(Incompat::EXTENT);
     let old = mapping(tx, &inode)?;
