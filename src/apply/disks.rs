@@ -211,7 +211,6 @@ fn set_attributes(
     mode: Option<u32>,
     owner: Option<(u32, u32)>,
 ) -> imgfmt::Result<()> {
-    // The owner first: to give a file away clears its set-user-id bit.
     if let Some((uid, gid)) = owner {
         tx.set_owner(path, uid, gid)?;
     }
