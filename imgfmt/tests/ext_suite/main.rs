@@ -2,6 +2,8 @@
 //! a loop mount (so these tests want root), and `ext4-view`.
 
 mod bugs;
+mod content;
 mod edit;
+mod hostile;
 mod random;
 mod support;
