@@ -1,6 +1,18 @@
 //! Bugs that were found and mended, each with the image or the edit that showed it.
 
+use imgfmt::Result;
+use imgfmt::ext::Transaction;
+
 use crate::support::{TestImage, noise};
+
+fn edit_at(image: &TestImage, now: i64, f: impl FnOnce(&mut Transaction<'_>) -> Result<()>) {
+    let changes = image.with_fs(|fs| {
+        let mut tx = fs.begin(now).expect("a clean image");
+        f(&mut tx).expect("it fits");
+        tx.finish().expect("readable")
+    });
+    image.apply(&changes);
+}
 
 // Groups of 256 blocks: 8 MiB lie across more than thirty of them, most of which begin with no superblock.
 #[test]
@@ -12,4 +24,18 @@ fn an_extent_from_group_to_group_is_no_damage() {
     image.fsck();
     image.edit(|tx| tx.remove_file("/across")).expect("it goes");
     image.fsck();
+}
+
+// A time of deletion below the number of inodes is taken for the next inode of the orphan list.
+#[test]
+fn a_file_deleted_in_1970_is_no_orphan() {
+    for now in [-1, 0, 1, 100] {
+        let image = TestImage::new("-t ext4", 16384, 0);
+        edit_at(&image, 1_700_000_000, |tx| tx.write("/file", "x"));
+        edit_at(&image, now, |tx| tx.remove_file("/file"));
+        image.fsck();
+        // e2fsck believes a superblock of 1970 that its clock was wrong; one of later it does not.
+        edit_at(&image, 1_700_000_000, |tx| tx.write("/other", "x"));
+        image.fsck();
+    }
 }
