@@ -1,9 +1,9 @@
 //! Bugs that were found and mended, each with the image or the edit that showed it.
 
-use imgfmt::Result;
 use imgfmt::ext::Transaction;
+use imgfmt::{Error, Result};
 
-use crate::support::{TestImage, noise};
+use crate::support::{NOW, TestImage, noise, run_ok};
 
 fn edit_at(image: &TestImage, now: i64, f: impl FnOnce(&mut Transaction<'_>) -> Result<()>) {
     let changes = image.with_fs(|fs| {
@@ -37,5 +37,31 @@ fn a_file_deleted_in_1970_is_no_orphan() {
         // e2fsck believes a superblock of 1970 that its clock was wrong; one of later it does not.
         edit_at(&image, 1_700_000_000, |tx| tx.write("/other", "x"));
         image.fsck();
+    }
+}
+
+/// Have `debugfs` do what no sound file system holds.
+fn debugfs(image: &TestImage, request: &str) {
+    let path = image.path();
+    run_ok("debugfs", &["-w", "-R", request, path.to_str().expect("a plain path")]);
+}
+
+// Unchecked, the counts wrap in a release build and are written back.
+#[test]
+fn counts_of_a_group_that_are_too_large_do_not_wrap() {
+    for field in ["free_blocks_count", "free_inodes_count", "used_dirs_count"] {
+        // 64bit without checksums: 32 bits of each count, and nothing that gives the lie away before.
+        let image = TestImage::new("-t ext4 -b 1024 -O 64bit,^metadata_csum", 8192, 0);
+        image.edit(|tx| tx.write("/file", noise(1, 3000))).expect("it fits");
+        debugfs(&image, &format!("set_block_group 0 {field} 0xffffffff"));
+        image.with_fs(|fs| {
+            let mut tx = fs.begin(NOW).expect("clean, as it says");
+            let result = match field {
+                "used_dirs_count" => tx.create_dir("/dir"),
+                _ => tx.remove_file("/file"),
+            };
+            assert!(matches!(result, Err(Error::Corrupt(_))), "{field}: {result:?}");
+            assert!(tx.finish().expect("nothing").is_empty(), "{field}");
+        });
     }
 }
