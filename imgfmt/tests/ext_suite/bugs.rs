@@ -65,3 +65,26 @@ fn counts_of_a_group_that_are_too_large_do_not_wrap() {
         });
     }
 }
+
+// e2fsck finds such an image sound; the inode of the attribute counts in `i_blocks` of the file, though.
+#[test]
+fn an_attribute_in_an_inode_is_seen_without_its_feature() {
+    // Tens of bytes fit the inode, hundreds its block; thousands want an inode.
+    let image = TestImage::new("-t ext4 -b 1024 -O ea_inode,^has_journal", 8192, 0);
+    image.with_kernel(|root| {
+        std::fs::write(root.join("file"), "x").expect("a file");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(root.join("file"), "user.big", &[7; 5000], flags).expect("it fits");
+    });
+    debugfs(&image, "feature ^ea_inode");
+    image.fsck();
+    let before = image.bytes();
+    for edit in [
+        |tx: &mut Transaction<'_>| tx.write("/file", "y"),
+        |tx: &mut Transaction<'_>| tx.remove_file("/file"),
+    ] {
+        let refusal = image.edit(edit).expect_err("it would be left wrong");
+        assert!(refusal.to_string().contains("`ea_inode`"), "{refusal}");
+    }
+    assert_eq!(before, image.bytes());
+}
