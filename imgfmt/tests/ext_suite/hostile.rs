@@ -354,7 +354,7 @@ fn flipped_bytes_are_errors_and_never_panics() {
         // Only bytes that are used for something are worth a flip.
         let used: Vec<usize> = (1024..sound.len()).filter(|&at| sound[at] != 0).collect();
         let mut random = Random(seed);
-        for _ in 0..600 {
+        for _ in 0..400 {
             let mut lie = sound.clone();
             for _ in 0..1 + random.below(3) {
                 let index = usize::try_from(random.below(used.len() as u64)).expect("small");
