@@ -1,4 +1,4 @@
-//! A finding in a text file: what, where, and a way out. Pure data; [`crate::report`] prints it.
+//! A finding in a text file: what, where, and a way out. Pure data; [`crate::snippet`] shows it.
 
 use std::ops::Range;
 

@@ -13,7 +13,7 @@ use crate::domain::value::FileName;
 use crate::facts::gather::{self, Gathered, Stock};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
-use crate::plan::{Disk, Format, Plan, Source, VolumeEdits};
+use crate::plan::{Disk, Format, Plan, Source};
 use crate::progress::Progress;
 
 /// What was done for one disk.
@@ -101,7 +101,7 @@ fn one(
         }
         Source::Image(path) => copy_stock(&gathered.stock[path], &to, &named, progress)?,
     };
-    let volumes = edit(&to, &named, &disk.edits, now)?;
+    let volumes = edit(&to, &named, disk, now)?;
     let file = File::open(&to).map_err(|e| Failure::host("cannot read", &named, &e))?;
     file.sync_all().map_err(|e| Failure::host("cannot sync", &named, &e))?;
     let len = file.metadata().map_err(|e| Failure::host("cannot read", &named, &e))?.len();
@@ -121,10 +121,16 @@ fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Res
 }
 
 /// Make the edits of all volumes, in one commit, and have them read back.
-fn edit(to: &Path, named: &Path, volumes: &[VolumeEdits], now: i64) -> Result<Vec<Edited>> {
+fn edit(to: &Path, named: &Path, disk: &Disk, now: i64) -> Result<Vec<Edited>> {
+    let volumes = disk.edits.as_slice();
     if volumes.is_empty() {
         return Ok(Vec::new());
     }
+    // What is wrong inside is wrong in the stock image, which is still there when the copy is gone.
+    let about = match &disk.source {
+        Source::Image(stock) => stock,
+        Source::Blank { .. } => named,
+    };
     let loaded = volumes
         .iter()
         .map(|volume| volume.edits.iter().map(Loaded::load).collect::<Result<Vec<_>>>())
@@ -133,10 +139,10 @@ fn edit(to: &Path, named: &Path, volumes: &[VolumeEdits], now: i64) -> Result<Ve
     let mut image = ImageMut::open(to).map_err(|e| failure(named, &e))?;
     let mut changes = Changes::new();
     for (volume, edits) in volumes.iter().zip(&loaded) {
-        let (window, is_fat) = select(&image, volume.partition).map_err(|e| failure(named, &e))?;
+        let (window, is_fat) = select(&image, volume.partition).map_err(|e| failure(about, &e))?;
         let more =
             if is_fat { fat_changes(window, edits, now) } else { ext_changes(window, edits, now) };
-        changes.extend(more.map_err(|e| failure(named, &e))?);
+        changes.extend(more.map_err(|e| failure(about, &e))?);
         starts.push((window.start(), is_fat));
     }
     image.commit(&changes).map_err(|e| failure(named, &e))?;
@@ -215,18 +221,20 @@ fn set_attributes(
     Ok(())
 }
 
-/// An error of a file that is still under its temporary name, told by the name that it will have.
-fn failure(named: &Path, error: &imgfmt::Error) -> Failure {
-    let named = named.display();
+/// An error about the image `path`: for a file that is still under its temporary name, the name that it will have.
+fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
     let failure = Failure::new(match error {
-        imgfmt::Error::HostFull(_) => format!("no space left on the host for `{named}`"),
-        other => format!("`{named}`: {other}"),
+        imgfmt::Error::HostFull(_) => {
+            format!("no space left on the host for `{}`", path.display())
+        }
+        other => gather::about(path, other),
     });
     match gather::hint(error) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
 }
+
 /// All `edits` of a FAT. The plan has refused what FAT cannot hold.
 fn fat_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Result<Changes> {
     let now = u64::try_from(now).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The Xen Metaconfiguration File: text → [`Document`](model::Document) and diagnostics. No files are opened here.
+//! The Xen Metaconfiguration File: text → [`Document`] and diagnostics. No files are opened here.
 //!
 //! ```text
 //! bytes ─xml::decode─▶ text ─xml::parse─▶ tree ─xsd::validate─▶ ─rules::check─▶ Document
@@ -48,7 +48,7 @@ pub struct Checked {
 pub fn check(bytes: &[u8]) -> Checked {
     let mut checked = Checked { text: String::new(), document: None, diagnostics: Vec::new() };
     if bytes.len() > MAX_LEN {
-        let message = format!("the file is {} bytes long", bytes.len());
+        let message = "the file is too long";
         let diagnostic = Diagnostic::error(0..0, message)
             .expected(format!("at most {MAX_LEN} bytes"))
             .hint("large files are named by `source`, not written into the job description");

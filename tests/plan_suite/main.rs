@@ -4,6 +4,7 @@ mod boot;
 mod build;
 mod disks;
 mod edits;
+mod examples;
 #[path = "../xl/judge.rs"]
 mod judge;
 mod judged;

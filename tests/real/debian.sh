@@ -68,8 +68,8 @@ listing() { # DIRECTORY
     find . -xdev -printf '%p\t%y %m %U:%G links=%n size=%s inode=%i mtime=%T@ -> %l\n'
     find . -xdev -type f -print0 | xargs -0 sha256sum | sed -E 's/^([0-9a-f]+)  (.*)$/\2\tsha256 \1/'
     find . -xdev \( -type b -o -type c \) -exec stat -c '%n%n%t:%T' {} + | sed -E 's/^(.*)\1(.*)$/\1\tdevice \2/'
-    find . -xdev -print0 | xargs -0 getfattr -h -d -m - -e hex |
-      awk '/^# file: / { path = "./" substr($0, 9); next } NF { print path "\txattr " $0 }'
+    find . -xdev -print0 | xargs -0 getfattr --absolute-names -h -d -m - -e hex |
+      awk '/^# file: / { path = substr($0, 9); next } NF { print path "\txattr " $0 }'
   ) | sort
 }
 

@@ -6,5 +6,6 @@ mod check;
 mod frugal;
 mod interrupt;
 mod prepare;
+mod read_back;
 mod refusals;
 mod site;

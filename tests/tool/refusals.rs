@@ -95,7 +95,8 @@ fn a_full_file_system_is_refused() {
     }
     assert!(make(fits << 10));
     fs::remove_dir_all(tree).unwrap();
-    refused(&site, "no space left in the file system of the image");
+    let expected = "image `SITE/root.img`: no space left in the file system of the image: ";
+    refused(&site, expected);
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl Transaction<'_> {
         let desc = group::read(self, group)?;
         let first = BlockNr(self.geometry().group_start(group) + u64::from(index));
         group::check_not_metadata(self, first, count.into())?;
+        self.check_untouched(first, count.into())?;
         let mut bits = bitmap::blocks(self, &desc)?.into_owned();
         (index..index + count).for_each(|i| bitmap::set(&mut bits, i));
         let free = desc.free_blocks().checked_sub(count).ok_or_else(|| count_wrong(group))?;

@@ -126,8 +126,13 @@ impl<'a> Fs<'a> {
     /// feature that an edit would leave wrong, [`Error::NotClean`] where `e2fsck` has to look first.
     pub fn begin(&self, now: i64) -> Result<Transaction<'_>> {
         self.geometry.features.check_writable()?;
-        if self.superblock.creator_os.get() == OS_HURD {
-            return Err(Error::Unsupported("an ext file system made by GNU Hurd".to_owned()));
+        let linux_only = self.geometry.is_wide()
+            || self.geometry.has(RoCompat::HUGE_FILE | RoCompat::METADATA_CSUM);
+        if self.superblock.creator_os.get() == OS_HURD && linux_only {
+            return Err(Error::Unsupported(
+                "an ext file system made by GNU Hurd, with features that its inodes have no room for"
+                    .to_owned(),
+            ));
         }
         self.check_clean()?;
         self.check_journal()?;

@@ -54,6 +54,8 @@ pub(crate) struct Geometry {
     pub(crate) group_count: u32,
     /// What is protected by checksums.
     pub(crate) checksums: Checksums,
+    /// Whether inodes carry checksums: those of other systems than Linux keep other things in their place.
+    pub(crate) inode_csum: bool,
     /// The seed of all CRC-32C checksums.
     pub(crate) seed: u32,
     /// The volume's UUID.
@@ -123,6 +125,8 @@ impl Geometry {
             desc_size,
             group_count,
             checksums,
+            inode_csum: checksums == Checksums::Crc32c
+                && sb.creator_os.get() == superblock::OS_LINUX,
             seed: if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
                 sb.checksum_seed.get()
             } else {
@@ -168,9 +172,9 @@ impl Geometry {
         self.features.incompat.contains(Incompat::WIDE)
     }
 
-    /// A feature word contains this bit.
+    /// Whether any of these features is on.
     pub(crate) fn has(&self, bit: RoCompat) -> bool {
-        self.features.ro_compat.contains(bit)
+        self.features.ro_compat.intersects(bit)
     }
 
     /// The block that holds the primary superblock.

@@ -105,7 +105,7 @@ pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     if extra > geometry.inode_size - BASE_LEN || !extra.is_multiple_of(4) {
         return Err(corrupt(nr, &format!("extra size is {extra}")));
     }
-    if geometry.has_metadata_csum() && !inode.checksum_holds(geometry) {
+    if geometry.inode_csum && !inode.checksum_holds(geometry) {
         return Err(corrupt(nr, "checksum is wrong"));
     }
     if inode.links_count() == 0 || FileType::from_mode(inode.mode()).is_none() {
@@ -209,7 +209,7 @@ impl Inode {
 
     /// Fill the checksum.
     pub(crate) fn seal(&mut self, geometry: &Geometry) {
-        if !geometry.has_metadata_csum() {
+        if !geometry.inode_csum {
             return;
         }
         let hi = self.has_checksum_hi();
@@ -307,12 +307,14 @@ impl Inode {
         BlockNr(u64::from(base.file_acl_lo.get()) | u64::from(hi) << 32)
     }
 
-    /// Store the block of extended attributes.
-    pub(crate) fn set_file_acl(&mut self, block: BlockNr) {
+    /// Store the block of extended attributes; without `64bit` the high half belongs to others.
+    pub(crate) fn set_file_acl(&mut self, geometry: &Geometry, block: BlockNr) {
         let bytes = block.0.to_le_bytes();
         let base = self.base_mut();
         base.file_acl_lo = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]).into();
-        base.file_acl_high = u16::from_le_bytes([bytes[4], bytes[5]]).into();
+        if geometry.is_wide() {
+            base.file_acl_high = u16::from_le_bytes([bytes[4], bytes[5]]).into();
+        }
     }
 
     /// Owner.

@@ -3,12 +3,30 @@
 //! [`Fs::open`] reads a file system as it is. [`Fs::begin`] starts a [`Transaction`], which has the same readers, sees
 //! its own edits, and ends in [`Changes`](crate::Changes): what is to be written, and nothing was until then.
 //!
+//! ```no_run
+//! use imgfmt::{ImageMut, Volume, ext::Fs};
+//!
+//! # fn main() -> imgfmt::Result<()> {
+//! let mut image = ImageMut::open("root.img".as_ref())?;
+//! let changes = {
+//!     let fs = Fs::open(Volume::whole(&image))?;
+//!     let mut tx = fs.begin(1_767_225_600)?;
+//!     tx.write("/etc/hostname", "guest\n")?;
+//!     tx.create_dir_all("/etc/xenjobs.d")?;
+//!     tx.finish()?
+//! };
+//! image.commit(&changes)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Paths are those of the image: they start at its root whether or not they begin with `/`, and symbolic links never
 //! lead out of it.
 //!
 //! Not here: the journal. A file system whose journal has to be replayed is refused, and changes are for an image that
 //! nobody else sees until they are written whole.
 
+mod acl;
 mod alloc;
 mod bitmap;
 mod blocks;

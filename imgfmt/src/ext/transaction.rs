@@ -192,6 +192,17 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    /// Blocks given out must not be in use: what this transaction changed is, whatever a bitmap says.
+    pub(crate) fn check_untouched(&self, first: BlockNr, count: u64) -> Result<()> {
+        let end = BlockNr(first.0.saturating_add(count));
+        match self.meta.range(first..end).find(|&(&block, _)| !self.is_freed(block)) {
+            None => Ok(()),
+            Some((block, _)) => {
+                Err(Error::corrupt(format!("block {block} is in use, but marked free")))
+            }
+        }
+    }
+
     fn is_freed(&self, block: BlockNr) -> bool {
         self.geometry().group_of(block).is_ok_and(|(group, index)| {
             self.freed.get(&group).is_some_and(|bits| bitmap::get(bits, index))
@@ -222,22 +233,33 @@ impl<'a> Transaction<'a> {
     /// End the edit: all that is to be written. Without any change that is nothing.
     ///
     /// # Errors
-    /// [`Error::Io`] where the superblock's neighbours cannot be read.
+    /// [`Error::Corrupt`] where the image used a block for two things, which shows only now; [`Error::Io`] where the
+    /// superblock's neighbours cannot be read.
     pub fn finish(mut self) -> Result<Changes> {
         let mut changes = Changes::new();
         if self.meta.is_empty() {
             return Ok(changes);
         }
         self.seal_superblock()?;
+        for (&first, bytes) in &self.data {
+            // A block of metadata that was touched after it was given out as free.
+            self.check_untouched(first, bytes.len() as u64 / self.geometry().block_size as u64)?;
+        }
         let block_size = self.geometry().block_size as u64;
         let start = self.fs.volume().start();
-        for (&block, bytes) in &self.meta {
+        // Moved, not copied: file data may be large.
+        for (block, bytes) in std::mem::take(&mut self.meta) {
             if !self.is_freed(block) {
-                changes.insert(start + block.0 * block_size, bytes.clone());
+                changes.insert(start + block.0 * block_size, bytes);
             }
         }
-        for (&first, bytes) in &self.data {
-            for (run, len) in self.kept(first, bytes.len() as u64 / block_size) {
+        for (first, bytes) in std::mem::take(&mut self.data) {
+            let runs = self.kept(first, bytes.len() as u64 / block_size);
+            if runs.as_slice() == [(first, bytes.len() as u64 / block_size)] {
+                changes.insert(start + first.0 * block_size, bytes);
+                continue;
+            }
+            for (run, len) in runs {
                 let from = usize::try_from((run.0 - first.0) * block_size).expect("in memory");
                 let to = from + usize::try_from(len * block_size).expect("in memory");
                 changes.insert(start + run.0 * block_size, bytes[from..to].to_vec());

@@ -1,10 +1,12 @@
-//! Extended attributes of new inodes, and the end of shared blocks.
+//! Writing extended attributes.
 //!
-//! A replaced file keeps its attributes, since its inode stays; what is written here is what a new inode is born with.
+//! A replaced file keeps its attributes, since its inode stays; what is written here is what a new inode is born with,
+//! and the ACL of one whose mode changes.
 
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::{Error, Result};
+use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::inode::{Inode, corrupt};
@@ -44,9 +46,9 @@ pub(crate) fn store_new(
     header.magic = MAGIC.into();
     header.refcount = 1.into();
     header.blocks = 1.into();
-    header.hash = block_hash(&xattrs).into();
+    header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
     seal(tx, block, &mut bytes);
-    inode.set_file_acl(block);
+    inode.set_file_acl(tx.geometry(), block);
     let sectors = inode.sectors(tx.geometry()) + tx.geometry().block_size as u64 / 512;
     if !inode.set_sectors(tx.geometry(), sectors) {
         return Err(corrupt(inode.nr(), "space taken does not fit the inode"));
@@ -74,6 +76,73 @@ pub(crate) fn release_block(tx: &mut Transaction<'_>, inode: &Inode) -> Result<(
             Ok(())
         }
     }
+}
+
+/// The mode of an inode has changed: so does its ACL, if it has one.
+pub(crate) fn set_acl_mode(tx: &mut Transaction<'_>, inode: &mut Inode, mode: u16) -> Result<()> {
+    let all = xattr::read(tx, inode)?;
+    let Some(mut acl) = all.into_iter().find(|x| x.index == xattr::INDEX_ACL_ACCESS) else {
+        return Ok(());
+    };
+    if !acl::set_mode(&mut acl.value, mode) {
+        return Err(corrupt(inode.nr(), "ACL is not an ACL"));
+    }
+    if let Some(tail) = inode.tail_mut().filter(|tail| tail.starts_with(&MAGIC.to_le_bytes()))
+        && rewrite(&mut tail[INODE_HEADER_LEN..], 0, &acl)
+    {
+        return Ok(());
+    }
+    let old = inode.file_acl(tx.geometry());
+    let mut bytes = tx.read_block(old)?.into_owned();
+    if !rewrite(&mut bytes, BLOCK_HEADER_LEN, &acl) {
+        return Err(corrupt(inode.nr(), "ACL does not lie beside its name"));
+    }
+    let hashes = entries(&bytes, BLOCK_HEADER_LEN).map(|(_, entry)| entry.hash.get());
+    let hash = block_hash(hashes);
+    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
+    header.hash = hash.into();
+    let mut block = old;
+    if header.refcount.get() > 1 {
+        // Others keep theirs.
+        header.refcount = 1.into();
+        release_block(tx, inode)?;
+        block = tx.alloc_meta(old)?;
+        inode.set_file_acl(tx.geometry(), block);
+    }
+    seal(tx, block, &mut bytes);
+    tx.put_block(block, bytes);
+    Ok(())
+}
+
+/// Give an attribute that is there another value of the same length. False where it is not there, or lies elsewhere.
+fn rewrite(area: &mut [u8], first: usize, xattr: &Xattr) -> bool {
+    let found = entries(area, first).find(|&(at, entry)| {
+        let name = &area[at + ENTRY_LEN..];
+        entry.name_index == xattr.index
+            && entry.value_inum.get() == 0
+            && entry.value_size.get() as usize == xattr.value.len()
+            && usize::from(entry.name_len) == xattr.name.len()
+            && name.starts_with(&xattr.name)
+    });
+    let Some((at, entry)) = found else { return false };
+    let from = usize::from(entry.value_offs.get());
+    let Some(value) = area.get_mut(from..from + xattr.value.len()) else { return false };
+    value.copy_from_slice(&xattr.value);
+    let (entry, _) = Entry::mut_from_prefix(&mut area[at..]).expect("entries() read it");
+    entry.hash = entry_hash(xattr).into();
+    true
+}
+
+/// Entries and where they lie, of an area that [`xattr::read`] found sound.
+fn entries(area: &[u8], first: usize) -> impl Iterator<Item = (usize, &Entry)> {
+    let mut at = first;
+    std::iter::from_fn(move || {
+        let rest = area.get(at..).filter(|rest| !rest.starts_with(&[0; 4]))?;
+        let (entry, _) = Entry::ref_from_prefix(rest).ok()?;
+        let found = (at, entry);
+        at += (ENTRY_LEN + usize::from(entry.name_len)).next_multiple_of(4);
+        Some(found)
+    })
 }
 
 fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
@@ -123,11 +192,14 @@ fn entry_hash(xattr: &Xattr) -> u32 {
     })
 }
 
-/// `h_hash`: over the entries; 0, "never shared", as soon as one of them is 0.
-fn block_hash(xattrs: &[Xattr]) -> u32 {
-    let hashes = xattrs.iter().map(entry_hash);
-    if hashes.clone().any(|hash| hash == 0) {
-        return 0;
+/// `h_hash`: over the hashes of the entries; 0, "never shared", as soon as one of them is 0.
+fn block_hash(hashes: impl Iterator<Item = u32>) -> u32 {
+    let mut sum = 0_u32;
+    for hash in hashes {
+        if hash == 0 {
+            return 0;
+        }
+        sum = sum.rotate_left(16) ^ hash;
     }
-    hashes.fold(0_u32, |hash, entry| hash.rotate_left(16) ^ entry)
+    sum
 }

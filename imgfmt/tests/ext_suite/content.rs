@@ -206,3 +206,112 @@ fn an_edit_reads_no_more_of_a_large_volume_than_of_a_small_one() {
     }
     assert_eq!(costs[0], costs[1]);
 }
+
+/// Version 1; owner rwx, user 1000 rwx, group r-x, mask rwx, other r-x: as the kernel takes it, version 2.
+fn kernel_acl() -> Vec<u8> {
+    let entry = |tag: u16, perm: u16, id: u32| {
+        [&tag.to_le_bytes()[..], &perm.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    let entries = [
+        entry(0x01, 7, u32::MAX),
+        entry(0x02, 7, 1000),
+        entry(0x04, 5, u32::MAX),
+        entry(0x10, 7, u32::MAX),
+        entry(0x20, 5, u32::MAX),
+    ];
+    [2_u32.to_le_bytes().to_vec(), entries.concat()].concat()
+}
+
+#[test]
+fn a_default_acl_is_inherited_as_the_kernel_does_it() {
+    for args in ["-t ext4", "-t ext3 -b 1024 -I 128"] {
+        let image = TestImage::new(args, 16_384, 0);
+        image.with_kernel(|root| {
+            for dir in ["ours", "theirs"] {
+                let dir = root.join(dir);
+                std::fs::create_dir(&dir).expect("a directory");
+                let flags = rustix::fs::XattrFlags::empty();
+                rustix::fs::lsetxattr(&dir, "system.posix_acl_default", &kernel_acl(), flags)
+                    .expect("ACLs are on by default");
+            }
+            use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+            let dir = root.join("theirs");
+            std::fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o644)
+                .open(dir.join("file"))
+                .expect("a file");
+            std::fs::DirBuilder::new().mode(0o755).create(dir.join("dir")).expect("a directory");
+            std::fs::write(dir.join("shared"), "").expect("a file");
+            std::fs::set_permissions(dir.join("shared"), PermissionsExt::from_mode(0o644))
+                .expect("a mode");
+            std::fs::write(dir.join("mode"), "").expect("a file");
+            std::fs::set_permissions(dir.join("mode"), PermissionsExt::from_mode(0o741))
+                .expect("a mode");
+        });
+        image
+            .edit(|tx| {
+                tx.write("/ours/file", "")?;
+                tx.create_dir("/ours/dir")?;
+                tx.write("/ours/shared", "")?;
+                tx.write("/ours/mode", "")?;
+                tx.set_mode("/ours/mode", 0o741)
+            })
+            .expect(args);
+        image.fsck();
+        image.with_fs(|fs| {
+            for name in ["file", "dir", "shared", "mode"] {
+                let (ours, theirs) = (format!("/ours/{name}"), format!("/theirs/{name}"));
+                let mode = |path: &str| fs.metadata(path).expect(args).mode;
+                assert_eq!(mode(&ours), mode(&theirs), "{args}: {name}");
+                let acls = |path: &str| {
+                    let mut all = fs.xattrs(path).expect(args);
+                    all.sort_by(|a, b| a.name.cmp(&b.name));
+                    all
+                };
+                assert_eq!(acls(&ours), acls(&theirs), "{args}: {name}");
+            }
+            assert_eq!(fs.xattrs("/ours/file").expect(args).len(), 1, "{args}");
+        });
+        // Now on what the kernel made, whose blocks of attributes are shared.
+        image.edit(|tx| tx.set_mode("/theirs/file", 0o600)).expect(args);
+        image.fsck();
+        image.with_fs(|fs| {
+            assert_eq!(
+                fs.xattrs("/theirs/shared").expect(args),
+                fs.xattrs("/ours/shared").expect(args)
+            );
+            // The mask, behind owner, user and group: 4 + 4 + 8 + 4 bytes, and two of tag.
+            assert_eq!(fs.xattrs("/theirs/file").expect(args)[0].value[22], 0, "{args}");
+        });
+    }
+}
+
+#[test]
+fn each_misuse_has_its_error_and_no_effect() {
+    let image = TestImage::new("-t ext4 -b 1024", 8_192, 0);
+    image
+        .edit(|tx| {
+            tx.create_dir("/dir")?;
+            tx.write("/file", "x")?;
+            let error = tx.remove_dir("/file").expect_err("not a directory");
+            assert!(matches!(error, Error::NotADirectory(_)), "{error}");
+            let error = tx.remove_file("/dir").expect_err("a directory");
+            assert!(matches!(error, Error::IsADirectory(_)), "{error}");
+            let error = tx.write("/dir", "x").expect_err("a directory");
+            assert!(matches!(error, Error::IsADirectory(_)), "{error}");
+            let error = tx.write("/file/below", "x").expect_err("not a directory");
+            assert!(matches!(error, Error::NotADirectory(_)), "{error}");
+            let error = tx.write("/missing/below", "x").expect_err("not there");
+            assert!(matches!(error, Error::NotFound(_)), "{error}");
+            let error = tx.remove_dir("/").expect_err("the root");
+            assert!(matches!(error, Error::WrongKind { .. }), "{error}");
+            let error = tx.write(format!("/{}", "n".repeat(256)), "x").expect_err("too long");
+            assert!(matches!(error, Error::InvalidPath { .. }), "{error}");
+            Ok(())
+        })
+        .expect("nothing else fails");
+    image.fsck();
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use imgfmt::Error;
 use imgfmt::ext::{FileType, Fs, Transaction};
 
-use crate::support::{Random, TestImage, noise};
+use crate::support::{Random, TestImage, noise, run_ok};
 
 /// What a path should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,5 +215,32 @@ fn a_hash_tree_takes_thousands_of_names() {
         image.edit(|tx| (6_000..6_500).try_for_each(|i| tx.symlink("x", name(i)))).expect(args);
         image.fsck();
         assert_eq!(image.kernel_tree(), image.tree(), "{args}");
+    }
+}
+
+#[test]
+fn a_hash_tree_follows_each_hash_and_sign() {
+    for hash in ["legacy", "half_md4", "tea"] {
+        // s_flags: 1 for signed bytes, 2 for unsigned ones.
+        for sign in ["1", "2"] {
+            let image = TestImage::new("-t ext4 -b 1024 -N 1024 -O ^has_journal", 8192, 0);
+            let path = image.path();
+            let path = path.to_str().expect("a plain path");
+            run_ok("tune2fs", &["-E", &format!("hash_alg={hash}"), path]);
+            run_ok("debugfs", &["-w", "-R", &format!("ssv flags {sign}"), path]);
+            let name = |i: u32| format!("/dir/\u{e9}-{i}-{}", "\u{fc}".repeat(20));
+            image
+                .edit(|tx| {
+                    tx.create_dir("/dir")?;
+                    (0..400).try_for_each(|i| tx.symlink("x", name(i)))
+                })
+                .expect(hash);
+            image.fsck();
+            image.with_kernel(|root| {
+                for i in 0..400 {
+                    std::fs::symlink_metadata(root.join(&name(i)[1..])).expect("found by its hash");
+                }
+            });
+        }
     }
 }

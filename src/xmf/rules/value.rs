@@ -129,14 +129,15 @@ pub(super) fn block_device(value: &str) -> Checked<BlockDevice> {
     let name = value.strip_prefix("/dev/").unwrap_or(value);
     let digits = name.find(|c: char| c.is_ascii_digit()).unwrap_or(name.len());
     let (disk, number) = name.split_at(digits);
-    // Disks and partitions of each kind, as libxl counts them.
+    // Disks and partitions of each kind, as libxl counts them. It numbers the disks of `xvd` in 20 bits: three
+    // letters, up to `zzz`, stay far below that.
     let (letters, disks, partitions) = match disk.split_at_checked(2) {
-        Some(("xv", rest)) => (rest.strip_prefix('d').ok_or_else(bad)?, 4096, 255),
+        Some(("xv", rest)) => (rest.strip_prefix('d').ok_or_else(bad)?, 18_278, 255),
         Some(("hd", rest)) => (rest, 4, 63),
         Some(("sd", rest)) => (rest, 16, 15),
         _ => return Err(bad()),
     };
-    if letters.is_empty() || letters.len() > 4 || !letters.bytes().all(|b| b.is_ascii_lowercase()) {
+    if letters.is_empty() || letters.len() > 3 || !letters.bytes().all(|b| b.is_ascii_lowercase()) {
         return Err(bad());
     }
     // a…z, aa, ab…: digits of base 26 without a zero.

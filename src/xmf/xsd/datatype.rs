@@ -278,7 +278,7 @@ fn is_long_integer(value: &str) -> bool {
     digits(value).is_some_and(|(_, digits)| digits.len() > MAX_DIGITS)
 }
 
-/// The number that a normalised value is, if it is one of at most [`MAX_DIGITS`] digits.
+/// The number that a normalised value is, if it is one of at most `MAX_DIGITS` digits.
 pub fn integer(value: &str) -> Option<i128> {
     let (negative, digits) = digits(value).filter(|(_, digits)| digits.len() <= MAX_DIGITS)?;
     let number: i128 = if digits.is_empty() { 0 } else { digits.parse().ok()? };

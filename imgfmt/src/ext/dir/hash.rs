@@ -8,12 +8,15 @@ use crate::ext::geometry::Geometry;
 
 /// The hash of `name`; `None` where the version is not known.
 pub(crate) fn hash(geometry: &Geometry, version: u8, name: &[u8]) -> Option<u32> {
-    let (kind, unsigned) = match version {
-        0..=2 => (version, geometry.hash_unsigned),
-        3..=5 => (version - 3, true),
-        _ => return None,
-    };
-    let seed = match geometry.hash_seed {
+    match version {
+        0..=2 => Some(hash_with(geometry.hash_seed, version, geometry.hash_unsigned, name)),
+        3..=5 => Some(hash_with(geometry.hash_seed, version - 3, true, name)),
+        _ => None,
+    }
+}
+
+fn hash_with(seed: [u32; 4], kind: u8, unsigned: bool, name: &[u8]) -> u32 {
+    let seed = match seed {
         [0, 0, 0, 0] => [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476],
         seed => seed,
     };
@@ -23,10 +26,10 @@ pub(crate) fn hash(geometry: &Geometry, version: u8, name: &[u8]) -> Option<u32>
         _ => tea(name, seed, unsigned),
     };
     // The greatest value means "past the end" to whoever iterates.
-    Some(match hash & !1 {
+    match hash & !1 {
         0xFFFF_FFFE => 0xFFFF_FFFC,
         hash => hash,
-    })
+    }
 }
 
 fn number(byte: u8, unsigned: bool) -> u32 {
@@ -117,4 +120,44 @@ fn tea(name: &[u8], seed: [u32; 4], unsigned: bool) -> u32 {
 
 fn tea_mix(half: u32, sum: u32, first: u32, second: u32) -> u32 {
     (half << 4).wrapping_add(first) ^ half.wrapping_add(sum) ^ (half >> 5).wrapping_add(second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hash_with;
+
+    // From `debugfs -R "dx_hash -h KIND -s UUID NAME"`, whose bytes are signed; the UUID is that of the seed.
+    #[test]
+    fn names_hash_as_debugfs_says() {
+        // 11111111-2222-4333-8444-555555555555, each four bytes little-endian.
+        let seed = [0x1111_1111, 0x3343_2222, 0x5555_4484, 0x5555_5555];
+        let long = "a-name-of-more-than-thirty-two-bytes-\u{e9}";
+        for (kind, seed, name, expected) in [
+            (0, seed, "fstab", 0x7092_4ae2),
+            (0, seed, long, 0xeb51_1844),
+            (1, seed, "fstab", 0x4f07_0bc2),
+            (1, seed, long, 0x79bf_0ed6),
+            (1, [0; 4], "fstab", 0xe7d9_3392),
+            (2, seed, "fstab", 0xdb98_bd96),
+            (2, seed, long, 0xde61_7a2e),
+            (2, [0; 4], "fstab", 0xffaa_d092),
+        ] {
+            let hash = hash_with(seed, kind, false, name.as_bytes());
+            assert_eq!(hash, expected, "{kind} {name}");
+        }
+    }
+
+    #[test]
+    fn signs_matter_for_bytes_past_127_alone() {
+        for kind in 0..3 {
+            let both = |name: &str| {
+                (
+                    hash_with([0; 4], kind, false, name.as_bytes()),
+                    hash_with([0; 4], kind, true, name.as_bytes()),
+                )
+            };
+            assert_eq!(both("fstab").0, both("fstab").1, "{kind}");
+            assert_ne!(both("\u{e9}").0, both("\u{e9}").1, "{kind}");
+        }
+    }
 }

@@ -80,6 +80,12 @@ pub(crate) fn for_each(
     dir: &Inode,
     mut f: impl FnMut(u32, &linear::Entry<'_>, InodeNr) -> bool,
 ) -> Result<()> {
+    if dir.has(flag::ENCRYPT) {
+        return Err(Error::Unsupported(format!(
+            "a directory with the feature `encrypt` cannot be read: inode {}",
+            dir.nr()
+        )));
+    }
     let inode_count = blocks.geometry().inode_count;
     let mut visit = |bytes: &[u8], lblk: u32| -> Result<bool> {
         for entry in linear::entries(bytes, inode_count) {

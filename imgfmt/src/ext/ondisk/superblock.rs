@@ -13,6 +13,8 @@ pub(crate) const STATE_VALID: u16 = 1;
 pub(crate) const STATE_ERROR: u16 = 2;
 /// `s_flags`: names are hashed as unsigned bytes.
 pub(crate) const FLAG_UNSIGNED_HASH: u32 = 2;
+/// `s_creator_os`: Linux.
+pub(crate) const OS_LINUX: u32 = 0;
 /// `s_creator_os`: GNU Hurd, whose inodes keep other things in their last twelve bytes.
 pub(crate) const OS_HURD: u32 = 1;
 

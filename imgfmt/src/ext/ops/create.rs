@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::dir;
@@ -13,7 +14,7 @@ use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
 use crate::ext::transaction::Transaction;
-use crate::ext::xattr;
+use crate::ext::xattr::{self, Xattr};
 use crate::ext::xattr_edit;
 
 /// Flags that a new inode takes from its directory.
@@ -179,14 +180,27 @@ fn new_inode(
     }
     inode.set_flag(flag::EXTENTS, geometry.features.incompat.contains(Incompat::EXTENT));
     map::clear(&mut inode);
-    let xattrs = inherited_xattrs(tx, &dir)?;
+    let xattrs = inherited_xattrs(tx, &dir, &mut inode)?;
     xattr_edit::store_new(tx, &mut inode, xattrs)?;
     Ok(inode)
 }
 
-/// The SELinux label of the directory.
-fn inherited_xattrs(tx: &Transaction<'_>, dir: &Inode) -> Result<Vec<xattr::Xattr>> {
-    let mut xattrs = xattr::read(tx, dir)?;
-    xattrs.retain(|x| x.index == xattr::INDEX_SECURITY && x.name == b"selinux");
-    Ok(xattrs)
+/// The SELinux label of the directory, and its default ACL, which may narrow the mode.
+fn inherited_xattrs(tx: &Transaction<'_>, dir: &Inode, inode: &mut Inode) -> Result<Vec<Xattr>> {
+    let mut born_with = Vec::new();
+    for xattr in xattr::read(tx, dir)? {
+        if xattr.index == xattr::INDEX_SECURITY && xattr.name == b"selinux" {
+            born_with.push(xattr);
+        } else if xattr.index == xattr::INDEX_ACL_DEFAULT && inode.kind() != FileType::Symlink {
+            let (own, mode) = acl::inherit(&xattr.value, inode.mode())
+                .ok_or_else(|| inode::corrupt(dir.nr(), "default ACL is not an ACL"))?;
+            inode.base_mut().mode = mode.into();
+            let access = |value| Xattr { index: xattr::INDEX_ACL_ACCESS, name: Vec::new(), value };
+            born_with.extend(own.map(access));
+            if inode.is_dir() {
+                born_with.push(xattr);
+            }
+        }
+    }
+    Ok(born_with)
 }

@@ -8,7 +8,7 @@ use crate::ext::blocks::Blocks;
 use crate::ext::dir;
 use crate::ext::inode::{self, Inode};
 use crate::ext::map;
-use crate::ext::nr::InodeNr;
+use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
 use crate::ext::transaction::Transaction;
@@ -96,7 +96,7 @@ fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
     tx.free_inode(inode.nr(), inode.is_dir())?;
     map::clear(&mut inode);
     inode.set_size(0);
-    inode.set_file_acl(crate::ext::nr::BlockNr(0));
+    inode.set_file_acl(tx.geometry(), BlockNr(0));
     let fits = inode.set_sectors(tx.geometry(), 0);
     debug_assert!(fits, "0 always fits");
     // Zero would mean that it was never deleted.

@@ -14,6 +14,7 @@ use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, find, resolve};
 use crate::ext::transaction::Transaction;
+use crate::ext::xattr_edit;
 
 impl Transaction<'_> {
     /// Give the file at `path`, behind any symbolic links, the content `bytes`.
@@ -38,17 +39,17 @@ impl Transaction<'_> {
         })
     }
 
-    /// Set the permissions of what is at `path`, behind any symbolic links: the lower twelve bits of `mode`.
+    /// Set the permissions of what is at `path`, behind any symbolic links: the lower twelve bits of `mode`. An ACL
+    /// follows.
     pub fn set_mode(&mut self, path: impl AsRef<Path>, mode: u16) -> Result<()> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let inode = find(tx, path, true)?;
-            let now = tx.now();
-            tx.edit_inode(inode.nr(), |inode| {
-                let kind = inode.mode() & 0o170_000;
-                inode.base_mut().mode = (kind | mode & 0o7777).into();
-                inode.set_ctime(now);
-            })
+            let mut inode = find(tx, path, true)?;
+            let kind = inode.mode() & 0o170_000;
+            inode.base_mut().mode = (kind | mode & 0o7777).into();
+            inode.set_ctime(tx.now());
+            xattr_edit::set_acl_mode(tx, &mut inode, mode)?;
+            tx.put_inode(inode)
         })
     }
 
@@ -110,8 +111,9 @@ fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<(
     let block_size = geometry.block_size;
     let len = bytes.len() as u64;
     let count = len.div_ceil(block_size as u64);
-    if count > tx.superblock().free_blocks_count(geometry.is_wide()) {
-        return Err(Error::NoSpace(format!("{count} blocks are needed")));
+    let free = tx.superblock().free_blocks_count(geometry.is_wide());
+    if count > free {
+        return Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}")));
     }
     let has_extents = geometry.features.incompat.contains(Incompat::EXTENT);
     let old = mapping(tx, &inode)?;
