@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::cli::Color;
 use crate::diagnostic::Diagnostic;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::snippet;
 use crate::visible::visible;
 
@@ -82,7 +82,7 @@ pub fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Resul
     let mut out = io::BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to standard output: {e}")))
+            Err(Failure::new(format!("cannot write to standard output: {}", plain(&e))))
         }
         _ => Ok(()),
     }
