@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::diagnostic::Diagnostic;
 
+/// The way out where a file grows past the limit of the process or of the host's file system.
+pub const FILE_TOO_LARGE: &str = "raise the limit (`ulimit -f`), or choose another place with `-o`";
+
 /// What commands return.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -45,6 +48,7 @@ impl Failure {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 failure.hint("make room there, or choose another place with `-o`")
             }
+            io::ErrorKind::FileTooLarge => failure.hint(FILE_TOO_LARGE),
             io::ErrorKind::ReadOnlyFilesystem => failure.hint("choose another place with `-o`"),
             _ => failure,
         }

@@ -18,6 +18,8 @@ pub fn install() {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(stop));
         let _ = signal_hook::flag::register(signal, Arc::clone(stop));
     }
+    // Past the limit of a file's size (`ulimit -f`) a write shall fail, not end the process before it has tidied up.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// Whether we were asked to stop.

@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::cli::Color;
 use crate::diagnostic::Diagnostic;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::snippet;
+use crate::visible::visible;
 
 /// Where talk goes, and whether in colour.
 #[derive(Clone, Copy, Debug)]
@@ -76,24 +77,12 @@ impl Talk {
     }
 }
 
-/// `text` with its control characters written as escapes, so that one message is one line.
-fn visible(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut line, letter| {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-        line
-    })
-}
-
 /// Write data to standard output. A reader that has gone away (`| head`) is no failure.
 pub fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to standard output: {e}")))
+            Err(Failure::new(format!("cannot write to standard output: {}", plain(&e))))
         }
         _ => Ok(()),
     }
@@ -110,12 +99,4 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
         serde_json::to_writer_pretty(&mut *out, value)?;
         out.write_all(b"\n")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(super::visible("a\n\x1b[31mb"), "a\\n\\u{1b}[31mb");
-    }
 }

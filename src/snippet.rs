@@ -13,6 +13,7 @@
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::visible::{of_equal_width, visible};
 
 /// Bytes of a long line that are shown on each side of the place.
 const WINDOW: usize = 80;
@@ -44,21 +45,22 @@ pub fn render(file_name: &str, text: &str, diagnostic: &Diagnostic, color: bool)
     };
     let (style, bold, reset) = if color { (style, "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let Position { line, column } = position(text, diagnostic.span.start);
-    let message = &diagnostic.message;
+    let (file_name, message) = (visible(file_name), visible(&diagnostic.message));
     let mut out =
         format!("{style}{word}{reset}{bold}: {file_name}:{line}:{column}: {message}{reset}\n");
     if let Some(shown) = shown_line(text, diagnostic) {
-        let label = diagnostic.expected.as_ref().map(|expected| format!("expected {expected}"));
+        let expected = diagnostic.expected.as_deref();
+        let label = expected.map(|expected| format!("expected {}", visible(expected)));
         let annotation = AnnotationKind::Primary.span(shown.span).label(label);
-        let snippet = Snippet::source(shown.source).line_start(line).annotation(annotation);
+        let snippet = Snippet::source(&*shown.source).line_start(line).annotation(annotation);
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         out.push_str(&renderer.render(&[Group::with_level(level).element(snippet)]));
         out.push('\n');
     } else if let Some(expected) = &diagnostic.expected {
-        out.push_str(&format!("expected {expected}\n"));
+        out.push_str(&format!("expected {}\n", visible(expected)));
     }
     if let Some(hint) = &diagnostic.hint {
-        out.push_str(&format!("{bold}hint{reset}: {hint}\n"));
+        out.push_str(&format!("{bold}hint{reset}: {}\n", visible(hint)));
     }
     out
 }
@@ -81,13 +83,13 @@ pub fn to_json(file_name: &str, text: &str, diagnostic: &Diagnostic) -> serde_js
 }
 
 /// A part of one line, and what is underlined in it.
-struct Shown<'a> {
-    source: &'a str,
+struct Shown {
+    source: String,
     span: std::ops::Range<usize>,
 }
 
 /// The first line that the finding is about, cut where it is very long.
-fn shown_line<'a>(text: &'a str, diagnostic: &Diagnostic) -> Option<Shown<'a>> {
+fn shown_line(text: &str, diagnostic: &Diagnostic) -> Option<Shown> {
     let start = text.floor_char_boundary(diagnostic.span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
@@ -97,8 +99,13 @@ fn shown_line<'a>(text: &'a str, diagnostic: &Diagnostic) -> Option<Shown<'a>> {
     let from = if start - line_start <= WINDOW { line_start } else { from };
     let end = end.min(text.ceil_char_boundary(start + 2 * WINDOW));
     let to = text.ceil_char_boundary(end + WINDOW).min(line);
-    let source = text.get(from..to)?;
-    (!source.is_empty()).then(|| Shown { source, span: start - from..end - from })
+    // Piece by piece: a stand-in may take more bytes or fewer than what it stands for.
+    let mut source = of_equal_width(text.get(from..start)?).into_owned();
+    let first = source.len();
+    source.push_str(&of_equal_width(text.get(start..end)?));
+    let last = source.len();
+    source.push_str(&of_equal_width(text.get(end..to)?));
+    (!source.is_empty()).then_some(Shown { source, span: first..last })
 }
 
 #[cfg(test)]
@@ -118,6 +125,23 @@ mod tests {
 2 |     <memry>512</memry>
   |      ^^^^^ expected `memory`
 hint: did you mean `memory`?
+"
+        );
+    }
+
+    #[test]
+    fn a_finding_steers_no_terminal() {
+        // U+009B begins a control sequence as ESC [ does; U+202E turns the direction of writing.
+        let text = "<a\u{202e}>\u{9b}31m</a>";
+        let diagnostic =
+            Diagnostic::error(6..11, "`\u{9b}31m`\nis odd").expected("\u{7f}").hint("\r");
+        assert_eq!(
+            render("\x1b[31m.xml", text, &diagnostic, false),
+            "error: \\u{1b}[31m.xml:1:5: `\\u{9b}31m`\\nis odd
+  |
+1 | <a\u{fffd}>\u{fffd}31m</a>
+  |     ^^^^ expected \\u{7f}
+hint: \\r
 "
         );
     }

@@ -1,6 +1,7 @@
 //! The disks of a bundle: a copy of a stock image, or a new one; edited, synced, read back.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use super::verify::{self, Verdict};
 use crate::bundle::Staging;
 use crate::domain::value::FileName;
 use crate::facts::gather::{self, Gathered, Stock};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::plan::{Disk, Format, Plan, Source};
 use crate::progress::Progress;
@@ -225,6 +226,9 @@ fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
     let failure = Failure::new(match error {
         imgfmt::Error::HostFull(_) => {
             format!("no space left on the host for `{}`", path.display())
+        }
+        imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+            format!("cannot write `{}`: {}", path.display(), plain(source))
         }
         other => gather::about(path, other),
     });

@@ -11,6 +11,7 @@ use super::verify::Verdict;
 use crate::domain::xl::Domain;
 use crate::facts::digest;
 use crate::plan::{BootSource, Plan, Source, VolumeEdits};
+use crate::visible::visible;
 
 /// The number of this format; a reader refuses one that it does not know.
 const FORMAT: u32 = 1;
@@ -139,9 +140,9 @@ impl Manifest {
 
     /// What a person wants to know of the bundle that lies in `bundle`.
     pub fn summary(&self, bundle: &Path) -> String {
-        let mut text = format!("{} is ready:\n", bundle.display());
+        let mut text = format!("{} is ready:\n", visible(&bundle.to_string_lossy()));
         let mut line = |name: &str, what: &str| {
-            text.push_str(&format!("  {name:<32} {what}\n"));
+            text.push_str(&format!("  {:<32} {}\n", visible(name), visible(what)));
         };
         for disk in &self.disks {
             let name = disk.file.as_deref().or(disk.image.as_deref()).unwrap_or(&disk.vdev);

@@ -8,6 +8,7 @@ use crate::diagnostic::Severity;
 use crate::failure::Result;
 use crate::report::{self, Talk};
 use crate::snippet;
+use crate::visible::visible;
 use crate::xmf::{self, Checked};
 
 /// Check each file; all of them, whatever is found.
@@ -79,5 +80,5 @@ fn say(name: &str, checked: &Checked) -> Result<()> {
         (Some(_), _) => format!("valid{warnings}"),
         (None, errors) => format!("refused, {}{warnings}", plural(errors, "error")),
     };
-    report::print(&format!("{name}: {verdict}\n"))
+    report::print(&format!("{}: {verdict}\n", visible(name)))
 }

@@ -46,19 +46,25 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     for note in &plan.notes {
         talk.note(note);
     }
-    if args.json {
+    let told = if args.json {
         report::print_json(&manifest)
     } else {
         report::print(&manifest.summary(&bundle))
-    }
+    };
+    told.map_err(|failure| failure.hint(format!("the bundle is whole: `{}`", bundle.display())))
 }
+
+/// The last second that ext4 can hold, in the year 2446.
+const EPOCH_MAX: i64 = (3 << 32) + 0x7fff_ffff;
 
 /// The time of every edit, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the clock.
 fn now() -> Result<i64> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse().map_err(|_| {
-            Failure::new(format!("SOURCE_DATE_EPOCH is no number of seconds: `{text}`"))
-        }),
+        Ok(text) => match text.parse() {
+            Ok(seconds @ 0..=EPOCH_MAX) => Ok(seconds),
+            _ => Err(Failure::new(format!("SOURCE_DATE_EPOCH is no time that serves: `{text}`"))
+                .hint(format!("a number of seconds since 1970, from 0 to {EPOCH_MAX}"))),
+        },
         Err(std::env::VarError::NotPresent) => {
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
             Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))

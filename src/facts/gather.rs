@@ -12,7 +12,7 @@ use imgfmt::{Image, Storage, Volume, ext, probe, table};
 
 use super::{Facts, HostFile, ImageFacts, VolumeFacts, digest, inside, locate};
 use crate::diagnostic::Diagnostic;
-use crate::failure::{Failure, plain};
+use crate::failure::{FILE_TOO_LARGE, Failure, plain};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint, Spanned};
@@ -303,7 +303,14 @@ impl Gatherer<'_> {
                 })
             });
         interrupt::check()?;
-        result.map_err(fail)?;
+        result.map_err(|e| match e {
+            // Where it was unpacked to is gone by the time that this is read.
+            imgfmt::Error::HostFull(_) => fail(imgfmt::Error::HostFull("cannot unpack it".into())),
+            imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                fail(imgfmt::Error::io("cannot unpack it", source))
+            }
+            other => fail(other),
+        })?;
         let raw = Image::open(&unpacked).map_err(fail)?;
         Ok(Stock { raw, path: unpacked, sha256: None, compression: Some(compression) })
     }
@@ -362,6 +369,11 @@ pub fn about(path: &Path, error: &imgfmt::Error) -> String {
     let named = path.display();
     match error {
         imgfmt::Error::NotAnImage { what, .. } => format!("image `{named}` {what}"),
+        imgfmt::Error::Busy(who) => {
+            // The library names the path itself: it does not know that we do.
+            let who = who.strip_prefix(&format!("`{named}`: ")).unwrap_or(who);
+            format!("image `{named}` is in use: {who}")
+        }
         imgfmt::Error::Io { what, source } if what.contains(&*path.to_string_lossy()) => {
             format!("image `{named}`: {}", plain(source))
         }
@@ -383,6 +395,7 @@ pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
         E::NoSpace(_) => {
             "enlarge the file system with `truncate` and `resize2fs`, or remove files in it"
         }
+        E::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FILE_TOO_LARGE,
         E::HostFull(_) => "make room there, or choose another place with `-o`",
         _ => return None,
     })

@@ -20,13 +20,13 @@
 //!   …
 //! ```
 //!
-//! What images and documents hold may reach the terminal through here, so control characters are shown escaped.
+//! What images and documents hold may reach the terminal through here, so what steers it or hides is shown escaped.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use super::{Action, BootSource, Content, Disk, Edit, Format, Plan, Source};
 use crate::facts::Facts;
+use crate::visible::visible;
 use crate::xmf::model::{Document, GuestType, MountPoint};
 
 /// The directory in the configuration that a plan shows.
@@ -127,12 +127,11 @@ impl Lines {
         if !text.is_empty() {
             self.0.extend(std::iter::repeat_n(' ', indent));
         }
-        for c in text.chars() {
-            if c.is_control() && c != '\t' {
-                write!(self.0, "{}", c.escape_default()).expect("a string takes all");
-            } else {
-                self.0.push(c);
-            }
+        let mut pieces = text.split('\t');
+        self.0.push_str(&visible(pieces.next().unwrap_or_default()));
+        for piece in pieces {
+            self.0.push('\t');
+            self.0.push_str(&visible(piece));
         }
         self.0.push('\n');
     }

@@ -1,5 +1,7 @@
 //! Names in messages: the one that was probably meant, lists of those that are allowed.
 
+use crate::visible::of_equal_width;
+
 /// A hint with the name that is nearest to `written`, if one is near enough to be what was meant.
 pub(super) fn did_you_mean<'a>(
     written: &str,
@@ -40,13 +42,8 @@ pub(super) fn alternatives<'a>(names: impl IntoIterator<Item = &'a str>) -> Stri
 
 /// A value in a message: on one line, nothing that moves the terminal's cursor, at most 40 characters long.
 pub(super) fn shorten(value: &str) -> String {
-    // The marks that turn the direction of writing are no control characters, and deceive as well.
-    let unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown: String =
-        value.chars().take(40).map(|c| if unseen(c) { '\u{fffd}' } else { c }).collect();
+    let start = value.char_indices().nth(40).map_or(value, |(end, _)| &value[..end]);
+    let mut shown = of_equal_width(start).replace('\t', "\u{fffd}");
     if value.chars().nth(40).is_some() {
         shown.push('…');
     }

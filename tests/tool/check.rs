@@ -34,6 +34,20 @@ error: job.xml:9:18: `blockdevice`: `/dev/xvda0` is no block device of a Xen gue
 }
 
 #[test]
+fn no_document_and_no_file_name_steers_the_terminal() {
+    let site = Site::new();
+    // U+009B begins a control sequence as ESC [ does, and XML allows it.
+    let xmf = job("ext4", "root.img").replace("256", "2\u{9b}31m6").replace("/xvda", "/\u{202e}x");
+    site.write("a\x1b[31m.xml", xmf);
+    let output = site.autoxen(&["check", "a\x1b[31m.xml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let all = text(&output.stdout) + &text(&output.stderr);
+    assert!(all.contains("a\\u{1b}[31m.xml: refused, 2 errors\n"), "{all:?}");
+    let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!all.chars().any(steers), "{all:?}");
+}
+
+#[test]
 fn programs_get_the_findings_of_all_files() {
     let site = Site::new();
     site.job("ext4", "root.img");

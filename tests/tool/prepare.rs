@@ -98,6 +98,48 @@ fn the_same_input_and_epoch_give_the_same_bytes() {
     assert!(prepare() == first);
 }
 
+#[test]
+fn a_time_that_no_file_system_holds_is_refused() {
+    let site = Site::new();
+    site.mke2fs("root.img", "8M", &["-t", "ext4"]);
+    site.job("ext4", "root.img");
+    for epoch in ["", "-1", "soon", "1.5", "15032385536", "99999999999999999999"] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_autoxen"))
+            .args(["prepare", "job.xml", "-o", "ready"])
+            .current_dir(site.path(""))
+            .env("SOURCE_DATE_EPOCH", epoch)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{epoch}");
+        assert_eq!(
+            crate::site::text(&output.stderr),
+            format!(
+                "error: SOURCE_DATE_EPOCH is no time that serves: `{epoch}`\n\
+                 hint: a number of seconds since 1970, from 0 to 15032385535\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn a_bundle_that_could_not_be_told_of_is_whole() {
+    let site = Site::new();
+    site.mke2fs("root.img", "8M", &["-t", "ext4"]);
+    site.job("ext4", "root.img");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_autoxen"))
+        .args(["prepare", "job.xml", "-o", "ready"])
+        .current_dir(site.path(""))
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = crate::site::text(&output.stderr);
+    let said = "error: cannot write to standard output: no space left on device\nhint: the bundle is whole: `";
+    assert!(stderr.contains(said), "{stderr}");
+    e2fsck(&site.path("ready/xvda.img"));
+}
+
 /// Put `volume` into a disk image at 1 MiB with the partition table that `script` asks of sfdisk.
 fn disk(site: &Site, volume: &str, disk: &str, script: &str, offset: u64) {
     let bytes = fs::read(site.path(volume)).unwrap();

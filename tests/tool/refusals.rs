@@ -115,7 +115,7 @@ fn an_image_that_somebody_writes_to_is_refused() {
     let site = good();
     let file = File::open(site.path("root.img")).unwrap();
     file.lock().unwrap();
-    refused(&site, "the image is in use");
+    refused(&site, "image `SITE/root.img` is in use: ");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn an_image_behind_a_loop_device_is_refused() {
     let site = good();
     let image = site.path("root.img");
     let device = run("losetup", "mount", &["--find", "--show", image.to_str().unwrap()]);
-    let stderr = std::panic::catch_unwind(|| refused(&site, "the image is in use"));
+    let stderr = std::panic::catch_unwind(|| refused(&site, "image `SITE/root.img` is in use: "));
     run("losetup", "mount", &["-d", device.trim()]);
     assert!(stderr.unwrap().contains(device.trim()));
 }
@@ -179,6 +179,32 @@ fn a_full_host_disk_is_refused_and_nothing_is_left_there() {
     assert!(stderr.contains("no space left on the host"), "{stderr}");
     assert!(stderr.contains("hint: "), "{stderr}");
     assert_eq!(fs::read_dir(&at).unwrap().count(), 0, "something was left behind");
+}
+
+#[test]
+fn a_limit_of_file_size_is_an_error_and_nothing_is_left_there() {
+    let site = good();
+    let zst = site.path("root.img.zst");
+    run("zstd", "zstd", &["-q", site.path("root.img").to_str().unwrap()]);
+    assert!(zst.exists());
+    for url in ["root.img", "root.img.zst"] {
+        site.job("ext4", url);
+        let names = site.names();
+        // 1 MiB; SIGXFSZ would end the process.
+        let shell = format!(
+            "cd {} && exec prlimit --fsize={} {} prepare job.xml -o ready",
+            site.path("").display(),
+            1 << 20,
+            env!("CARGO_BIN_EXE_autoxen"),
+        );
+        let output = crate::site::judge("sh", "dash", &["-c", &shell]);
+        let stderr = crate::site::text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains("file too large"), "{stderr}");
+        assert!(stderr.contains("hint: raise the limit (`ulimit -f`)"), "{stderr}");
+        assert!(!stderr.contains(".partial"), "a name that is gone: {stderr}");
+        assert_eq!(site.names(), names, "something was left behind");
+    }
 }
 
 #[test]

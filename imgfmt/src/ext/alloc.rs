@@ -110,7 +110,9 @@ impl Transaction<'_> {
                 bitmap::clear(&mut bits, i);
                 self.note_freed(group, i);
             }
-            let free = desc.free_blocks() + len;
+            let most = self.geometry().group_len(group);
+            let free = desc.free_blocks().checked_add(len).filter(|&n| u64::from(n) <= most);
+            let free = free.ok_or_else(|| count_wrong(group))?;
             self.put_block_bitmap(desc, bits, free)?;
             block += here;
             left -= here;
@@ -163,7 +165,8 @@ impl Transaction<'_> {
         desc.set_free_inodes(free);
         desc.clear_inode_uninit();
         if is_dir {
-            desc.set_used_dirs(desc.used_dirs() + 1);
+            let dirs = desc.used_dirs().checked_add(1).filter(|&n| n <= per_group);
+            desc.set_used_dirs(dirs.ok_or_else(|| count_wrong(group))?);
         }
         let used = per_group.saturating_sub(desc.itable_unused());
         if self.geometry().checksums != crate::ext::geometry::Checksums::None && index >= used {
@@ -193,7 +196,9 @@ impl Transaction<'_> {
             return Err(Error::corrupt(format!("inode {nr} is in use, but reserved or free")));
         }
         bitmap::clear(&mut bits, index);
-        desc.set_free_inodes(desc.free_inodes() + 1);
+        let most = self.geometry().inodes_per_group.get();
+        let free = desc.free_inodes().checked_add(1).filter(|&n| n <= most);
+        desc.set_free_inodes(free.ok_or_else(|| count_wrong(group))?);
         if is_dir {
             let dirs = desc.used_dirs().checked_sub(1).ok_or_else(|| count_wrong(group))?;
             desc.set_used_dirs(dirs);

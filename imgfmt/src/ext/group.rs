@@ -76,7 +76,8 @@ pub(crate) fn check_not_metadata(blocks: &impl Blocks, first: BlockNr, count: u6
 }
 
 fn overlaps(start: u64, end: u64, other: u64, other_len: u64) -> bool {
-    start < other + other_len && other < end
+    // Most groups begin with no superblock: nothing overlaps nothing, wherever it lies.
+    other_len > 0 && start < other + other_len && other < end
 }
 
 fn in_use(first: BlockNr, count: u64, by: &str) -> Error {

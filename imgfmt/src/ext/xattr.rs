@@ -38,6 +38,8 @@ pub(crate) struct Xattr {
     pub(crate) name: Vec<u8>,
     /// The value.
     pub(crate) value: Vec<u8>,
+    /// Whether an inode of its own holds the value.
+    pub(crate) has_inode: bool,
 }
 
 impl Xattr {
@@ -157,7 +159,8 @@ fn read_area(blocks: &impl Blocks, inode: &Inode, area: &Area<'_>) -> Result<Vec
         if !names.insert((entry.name_index, name.clone())) {
             return Err(wrong("a name twice"));
         }
-        all.push(Xattr { index: entry.name_index, name, value });
+        let has_inode = entry.value_inum.get() != 0;
+        all.push(Xattr { index: entry.name_index, name, value, has_inode });
     }
 }
 

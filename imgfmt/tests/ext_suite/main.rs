@@ -1,6 +1,7 @@
 //! The ext engine from outside. The judges are other people's programs: `e2fsck`, `debugfs`, the kernel's own driver by
 //! a loop mount (so these tests want root), and `ext4-view`.
 
+mod bugs;
 mod content;
 mod edit;
 mod hostile;

@@ -195,7 +195,12 @@ fn inherited_xattrs(tx: &Transaction<'_>, dir: &Inode, inode: &mut Inode) -> Res
             let (own, mode) = acl::inherit(&xattr.value, inode.mode())
                 .ok_or_else(|| inode::corrupt(dir.nr(), "default ACL is not an ACL"))?;
             inode.base_mut().mode = mode.into();
-            let access = |value| Xattr { index: xattr::INDEX_ACL_ACCESS, name: Vec::new(), value };
+            let access = |value| Xattr {
+                index: xattr::INDEX_ACL_ACCESS,
+                name: Vec::new(),
+                value,
+                has_inode: false,
+            };
             born_with.extend(own.map(access));
             if inode.is_dir() {
                 born_with.push(xattr);

@@ -88,8 +88,9 @@ fn named(tx: &Transaction<'_>, path: &Path) -> Result<(Inode, InodeNr, Vec<u8>)>
 /// Free an inode and all it has.
 fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
     if inode.has(flag::EA_INODE) || inode.has(flag::INLINE_DATA) {
-        return super::write::check_editable(&inode);
+        return super::write::check_editable(tx, &inode);
     }
+    super::write::check_attributes(tx, &inode)?;
     let old = mapping(tx, &inode)?;
     free_mapping(tx, old)?;
     xattr_edit::release_block(tx, &inode)?;
@@ -99,8 +100,9 @@ fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
     inode.set_file_acl(tx.geometry(), BlockNr(0));
     let fits = inode.set_sectors(tx.geometry(), 0);
     debug_assert!(fits, "0 always fits");
-    // Zero would mean that it was never deleted.
-    let dtime = u32::try_from(tx.now().max(1)).unwrap_or(u32::MAX);
+    // Zero would mean that it was never deleted, and a time that could be an inode that it waits on the orphan list.
+    let dtime = u32::try_from(tx.now().max(0)).unwrap_or(u32::MAX);
+    let dtime = dtime.max(tx.geometry().inode_count);
     let base = inode.base_mut();
     base.links_count = 0.into();
     base.dtime = dtime.into();

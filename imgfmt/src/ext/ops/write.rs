@@ -14,6 +14,7 @@ use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, find, resolve};
 use crate::ext::transaction::Transaction;
+use crate::ext::xattr;
 use crate::ext::xattr_edit;
 
 impl Transaction<'_> {
@@ -34,7 +35,7 @@ impl Transaction<'_> {
             };
             let inode = inode::read(tx, nr)?;
             check_file(&inode, path)?;
-            check_editable(&inode)?;
+            check_editable(tx, &inode)?;
             replace(tx, inode, bytes)
         })
     }
@@ -69,7 +70,8 @@ impl Transaction<'_> {
 }
 
 /// Files whose content follows other rules are left alone.
-pub(super) fn check_editable(inode: &Inode) -> Result<()> {
+pub(super) fn check_editable(tx: &Transaction<'_>, inode: &Inode) -> Result<()> {
+    check_attributes(tx, inode)?;
     for (bit, feature) in [
         (flag::ENCRYPT, "encrypt"),
         (flag::VERITY, "verity"),
@@ -82,6 +84,17 @@ pub(super) fn check_editable(inode: &Inode) -> Result<()> {
                 inode.nr()
             )));
         }
+    }
+    Ok(())
+}
+
+/// Inodes that hold attributes count in `i_blocks`, and go with the file: even where the feature was forgotten.
+pub(super) fn check_attributes(tx: &Transaction<'_>, inode: &Inode) -> Result<()> {
+    if xattr::read(tx, inode)?.iter().any(|xattr| xattr.has_inode) {
+        return Err(Error::Unsupported(format!(
+            "a file with an attribute as `ea_inode` keeps it cannot be edited yet: inode {}",
+            inode.nr()
+        )));
     }
     Ok(())
 }
