@@ -11,6 +11,7 @@ pub mod facts;
 pub mod failure;
 pub mod guest;
 pub mod interrupt;
+pub mod newfile;
 pub mod plan;
 pub mod progress;
 pub mod report;

@@ -14,6 +14,7 @@ use crate::domain::value::FileName;
 use crate::facts::gather::{self, Gathered, Stock};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
+use crate::newfile::create_like;
 use crate::plan::{Disk, Format, Plan, Source};
 use crate::progress::Progress;
 
@@ -110,7 +111,8 @@ fn one(
 }
 
 fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Result<How> {
-    let file = File::create_new(to).map_err(|e| Failure::host("cannot write", named, &e))?;
+    let file =
+        create_like(to, &stock.path).map_err(|e| Failure::host("cannot write", named, &e))?;
     let bar = progress.bar("copy");
     let copied = copy::copy_sparse(&stock.raw, &file, &mut |done, total| {
         bar.set(done, total);

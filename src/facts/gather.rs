@@ -14,6 +14,7 @@ use super::{Facts, HostFile, ImageFacts, VolumeFacts, digest, inside, locate};
 use crate::diagnostic::Diagnostic;
 use crate::failure::{FILE_TOO_LARGE, Failure, plain};
 use crate::interrupt;
+use crate::newfile::create_like;
 use crate::progress::Progress;
 use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint, Spanned};
 
@@ -290,7 +291,7 @@ impl Gatherer<'_> {
         };
         let unpacked = self.scratch.join(format!("unpacked-{}.img", self.stock.len()));
         let bar = self.progress.bar("unpack");
-        let result = File::create_new(&unpacked)
+        let result = create_like(&unpacked, path)
             .map_err(|e| imgfmt::Error::io("cannot unpack it", e))
             .and_then(|to| {
                 compressed::unpack(&image, compression, &to, UNPACKED_MAX, &mut |done, total| {
