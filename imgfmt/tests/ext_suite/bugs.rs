@@ -88,3 +88,20 @@ fn an_attribute_in_an_inode_is_seen_without_its_feature() {
     }
     assert_eq!(before, image.bytes());
 }
+
+// A sparse image of a few KiB could have a directory of four million blocks, all of them the same: the names of that
+// took all memory there was.
+#[test]
+fn a_directory_that_is_one_block_over_and_over_ends() {
+    let image = TestImage::new("-t ext2 -b 1024 -I 128", 8192, 0);
+    image.edit(|tx| tx.write("/lost+found/x", "")).expect("it fits");
+    let path = image.path();
+    let text = run_ok("debugfs", &["-R", "bmap lost+found 0", path.to_str().expect("plain")]);
+    debugfs(&image, &format!("sif lost+found block[1] {}", text.trim()));
+    image.with_fs(|fs| {
+        let found = fs.read_dir("/lost+found");
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+        let found = fs.exists("/lost+found/missing");
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+    });
+}
