@@ -105,3 +105,14 @@ fn a_directory_that_is_one_block_over_and_over_ends() {
         assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
     });
 }
+
+// Written, the journal would become a file of text, and no kernel would mount the image again.
+#[test]
+fn a_name_for_the_journal_does_not_make_it_a_file() {
+    let image = TestImage::new("-t ext3 -b 1024", 16384, 0);
+    debugfs(&image, "link <8> fstab");
+    let before = image.bytes();
+    let refusal = image.edit(|tx| tx.write("/fstab", "x")).expect_err("inode 8 is reserved");
+    assert_eq!(refusal.to_string(), "corrupt image: ext inode 8: is reserved, but named");
+    assert_eq!(before, image.bytes());
+}
