@@ -135,8 +135,13 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    fn decoder(error: impl ToString) -> Self {
-        Self::Decoder(error.to_string())
+    /// The innermost cause: the outer ones of ruzstd wrap it in Rust's notation for programmers.
+    fn decoder(error: impl std::error::Error + 'static) -> Self {
+        let mut cause: &(dyn std::error::Error + 'static) = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Self::Decoder(cause.to_string())
     }
 }
 
@@ -155,6 +160,9 @@ fn zstd(source: &mut Source<'_>, sink: &mut Sink<'_, '_>) -> Result<(), Failure>
                     "zstd window of {requested} bytes, more than {max}"
                 ))));
             }
+            Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::BadMagicNumber(
+                _,
+            ))) => return Err(Failure::Decoder("what follows is no zstd frame".into())),
             Err(error) => return Err(Failure::decoder(error)),
         }
     }
@@ -235,15 +243,16 @@ fn drain<D: Read>(
 struct Source<'a> {
     reader: BufReader<Reader<'a>>,
     consumed: u64,
-    len: u64,
     /// What the host said, where it is the host that failed and not the format.
     failure: Option<io::Error>,
+    /// More was asked for than there is.
+    ended: bool,
 }
 
 impl<'a> Source<'a> {
     fn new(storage: &'a dyn Storage) -> Self {
         let reader = BufReader::with_capacity(PIECE, Reader::new(storage));
-        Self { reader, consumed: 0, len: storage.len(), failure: None }
+        Self { reader, consumed: 0, failure: None, ended: false }
     }
 
     fn at_end(&mut self) -> io::Result<bool> {
@@ -270,8 +279,8 @@ impl<'a> Source<'a> {
         let name = compression.name();
         match self.failure {
             Some(error) => Error::io(format!("{name} stream at byte {}", self.consumed), error),
-            None if self.consumed == self.len => {
-                Error::corrupt(format!("{name} stream ends too early at byte {}: {what}", self.len))
+            None if self.ended => {
+                Error::corrupt(format!("{name} stream ends too early at byte {}", self.consumed))
             }
             None => Error::corrupt(format!("{name} stream at byte {}: {what}", self.consumed)),
         }
@@ -282,7 +291,10 @@ impl BufRead for Source<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.reader.fill_buf() {
             // Asked again, since the borrow checker does not let go of the first answer; it does not read again.
-            Ok(_) => self.reader.fill_buf(),
+            Ok(bytes) => {
+                self.ended = bytes.is_empty();
+                self.reader.fill_buf()
+            }
             Err(error) => {
                 let kind = error.kind();
                 self.failure = Some(error);

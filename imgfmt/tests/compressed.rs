@@ -122,9 +122,36 @@ fn a_stream_that_ends_too_early_is_an_error_wherever_it_ends() {
         for len in [6, 7, 12, 100, packed.len() / 2, packed.len() - 5, packed.len() - 1] {
             let error = unpacked(&packed[..len], DEFAULT_LIMIT).unwrap_err();
             assert!(matches!(error, Error::Corrupt(_)), "{error}");
-            let expected =
-                format!("corrupt image: {program} stream ends too early at byte {len}: ");
-            assert!(error.to_string().starts_with(&expected), "{error}");
+            let expected = format!("corrupt image: {program} stream ends too early at byte {len}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn damage_is_told_in_words_and_not_as_an_early_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = directory.path().join("bytes");
+    fs::write(&from, bytes()).unwrap();
+    let packed = pack("zstd", &["-q"], &from);
+    let len = packed.len();
+    // The content checksum is the last four bytes.
+    let mut bad = packed.clone();
+    bad[len - 1] ^= 1;
+    let error = unpacked(&bad, DEFAULT_LIMIT).unwrap_err();
+    let expected = format!("zstd stream at byte {len}: content checksum does not match");
+    assert_eq!(error.to_string(), format!("corrupt image: {expected}"));
+    let trailing = [&packed[..], b"trailing"].concat();
+    let error = unpacked(&trailing, DEFAULT_LIMIT).unwrap_err();
+    let expected = format!("zstd stream at byte {}: what follows is no zstd frame", len + 4);
+    assert_eq!(error.to_string(), format!("corrupt image: {expected}"));
+    // Nothing in the notation of Rust, wherever the damage is.
+    for at in 4..len.min(400) {
+        let mut bad = packed.clone();
+        bad[at] ^= 0x55;
+        if let Err(error) = unpacked(&bad, 16 << 20) {
+            let text = error.to_string();
+            assert!(!text.contains("Error(") && !text.contains('{'), "byte {at}: {text}");
         }
     }
 }

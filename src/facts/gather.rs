@@ -310,6 +310,11 @@ impl Gatherer<'_> {
             imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 fail(imgfmt::Error::io("cannot unpack it", source))
             }
+            damage @ imgfmt::Error::Corrupt(_) => {
+                let hint =
+                    format!("`{} -t` says more; use a copy that is whole", compression.name());
+                Diagnostic::error(url.span.clone(), about(path, &damage)).hint(hint)
+            }
             other => fail(other),
         })?;
         let raw = Image::open(&unpacked).map_err(fail)?;

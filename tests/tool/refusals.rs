@@ -57,6 +57,18 @@ fn a_truncated_image_is_refused() {
 }
 
 #[test]
+fn a_truncated_compressed_image_is_refused_with_a_hint_that_fits() {
+    let site = good();
+    let image = site.path("root.img");
+    run("zstd", "zstd", &["-q", "--rm", image.to_str().unwrap()]);
+    let packed = fs::read(site.path("root.img.zst")).unwrap();
+    site.write("root.img.zst", &packed[..packed.len() / 2]);
+    site.job("ext4", "root.img.zst");
+    let stderr = refused(&site, "corrupt image: zstd stream ends too early at byte ");
+    assert!(stderr.ends_with("hint: `zstd -t` says more; use a copy that is whole\n"), "{stderr}");
+}
+
+#[test]
 fn an_image_of_noise_is_refused() {
     let site = good();
     let noise: Vec<u8> =

@@ -88,3 +88,31 @@ fn an_attribute_in_an_inode_is_seen_without_its_feature() {
     }
     assert_eq!(before, image.bytes());
 }
+
+// A sparse image of a few KiB could have a directory of four million blocks, all of them the same: the names of that
+// took all memory there was.
+#[test]
+fn a_directory_that_is_one_block_over_and_over_ends() {
+    let image = TestImage::new("-t ext2 -b 1024 -I 128", 8192, 0);
+    image.edit(|tx| tx.write("/lost+found/x", "")).expect("it fits");
+    let path = image.path();
+    let text = run_ok("debugfs", &["-R", "bmap lost+found 0", path.to_str().expect("plain")]);
+    debugfs(&image, &format!("sif lost+found block[1] {}", text.trim()));
+    image.with_fs(|fs| {
+        let found = fs.read_dir("/lost+found");
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+        let found = fs.exists("/lost+found/missing");
+        assert!(matches!(found, Err(Error::Corrupt(_))), "{found:?}");
+    });
+}
+
+// Written, the journal would become a file of text, and no kernel would mount the image again.
+#[test]
+fn a_name_for_the_journal_does_not_make_it_a_file() {
+    let image = TestImage::new("-t ext3 -b 1024", 16384, 0);
+    debugfs(&image, "link <8> fstab");
+    let before = image.bytes();
+    let refusal = image.edit(|tx| tx.write("/fstab", "x")).expect_err("inode 8 is reserved");
+    assert_eq!(refusal.to_string(), "corrupt image: ext inode 8: is reserved, but named");
+    assert_eq!(before, image.bytes());
+}

@@ -8,6 +8,8 @@
 //! limit 124, count 3:   0x00000000→1   0x4b1d0e2c→2   0x9f03a1c4→3
 //! ```
 
+use std::collections::BTreeSet;
+
 use zerocopy::FromBytes;
 
 use super::{Place, corrupt, hash, is_indexed, linear, read_block};
@@ -88,9 +90,13 @@ pub(crate) fn locate(
 ) -> Result<Option<Option<Place>>> {
     let Some(mut probe) = probe(blocks, dir, name)? else { return Ok(None) };
     // At most every leaf is looked at once.
+    let mut seen = BTreeSet::new();
     for _ in 0..super::block_count(blocks, dir)? {
         let lblk = probe.leaf();
-        let (_, bytes) = read_block(blocks, dir, lblk)?;
+        let (block, bytes) = read_block(blocks, dir, lblk)?;
+        if !seen.insert(block) {
+            return Err(corrupt(dir.nr(), &format!("block {block} is used twice")));
+        }
         for entry in linear::entries(&bytes, blocks.geometry().inode_count) {
             let entry =
                 entry.map_err(|what| corrupt(dir.nr(), &format!("block {lblk}: {what}")))?;

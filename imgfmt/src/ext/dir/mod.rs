@@ -11,6 +11,7 @@ pub(crate) mod htree_edit;
 pub(crate) mod linear;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
@@ -106,8 +107,13 @@ pub(crate) fn for_each(
         }
         return Ok(());
     }
+    // A map may lead to one block a million times over, which a small image has no other way to say.
+    let mut seen = BTreeSet::new();
     for lblk in 0..block_count(blocks, dir)? {
-        let (_, bytes) = read_block(blocks, dir, lblk)?;
+        let (block, bytes) = read_block(blocks, dir, lblk)?;
+        if !seen.insert(block) {
+            return Err(corrupt(dir.nr(), &format!("block {block} is used twice")));
+        }
         if !visit(&bytes, lblk)? {
             break;
         }

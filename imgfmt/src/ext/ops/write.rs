@@ -71,6 +71,9 @@ impl Transaction<'_> {
 
 /// Files whose content follows other rules are left alone.
 pub(super) fn check_editable(tx: &Transaction<'_>, inode: &Inode) -> Result<()> {
+    if inode.nr().0 < tx.geometry().first_inode {
+        return Err(inode::corrupt(inode.nr(), "is reserved, but named"));
+    }
     check_attributes(tx, inode)?;
     for (bit, feature) in [
         (flag::ENCRYPT, "encrypt"),
