@@ -376,7 +376,8 @@ impl Inode {
 
     /// The inode was changed at `now`, in Unix seconds.
     pub(crate) fn set_ctime(&mut self, now: i64) {
-        let (lo, extra, has) = (seconds_lo(now), seconds_extra(now), self.has_extra(8));
+        let has = self.has_extra(8);
+        let (lo, extra) = (seconds_where(now, has), seconds_extra(now));
         self.base_mut().ctime = lo.into();
         if let Some(x) = self.extra_mut().filter(|_| has) {
             x.ctime_extra = extra.into();
@@ -385,7 +386,8 @@ impl Inode {
 
     /// The content was changed at `now`, in Unix seconds.
     pub(crate) fn set_mtime(&mut self, now: i64) {
-        let (lo, extra, has) = (seconds_lo(now), seconds_extra(now), self.has_extra(12));
+        let has = self.has_extra(12);
+        let (lo, extra) = (seconds_where(now, has), seconds_extra(now));
         self.base_mut().mtime = lo.into();
         if let Some(x) = self.extra_mut().filter(|_| has) {
             x.mtime_extra = extra.into();
@@ -398,7 +400,7 @@ impl Inode {
         self.set_mtime(now);
         let (lo, extra) = (seconds_lo(now), seconds_extra(now));
         let (has_atime, has_crtime) = (self.has_extra(16), self.has_extra(24));
-        self.base_mut().atime = lo.into();
+        self.base_mut().atime = seconds_where(now, has_atime).into();
         if let Some(x) = self.extra_mut().filter(|_| has_atime) {
             x.atime_extra = extra.into();
         }
@@ -438,6 +440,11 @@ fn clamp(seconds: i64) -> i64 {
 fn seconds_lo(seconds: i64) -> u32 {
     let bytes = clamp(seconds).to_le_bytes();
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// The low half, where there may be no room for more bits: 2038 is then as late as it gets, and not 1901.
+fn seconds_where(seconds: i64, has_extra: bool) -> u32 {
+    seconds_lo(if has_extra { seconds } else { seconds.min(i32::MAX.into()) })
 }
 
 fn seconds_extra(seconds: i64) -> u32 {

@@ -116,3 +116,15 @@ fn a_name_for_the_journal_does_not_make_it_a_file() {
     assert_eq!(refusal.to_string(), "corrupt image: ext inode 8: is reserved, but named");
     assert_eq!(before, image.bytes());
 }
+
+// 128-byte inodes have 32 bits of time, and the kernel stops the clock at their end.
+#[test]
+fn after_2038_an_old_inode_is_not_of_1901() {
+    for (args, seconds) in [("-t ext3 -I 128", 0x7FFF_FFFF), ("-t ext4 -I 256", 0x8000_0010)] {
+        let image = TestImage::new(args, 16384, 0);
+        edit_at(&image, 0x8000_0010, |tx| tx.write("/file", "x"));
+        let file = image.with_fs(|fs| fs.metadata("/file").expect(args));
+        let expected = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        assert_eq!([file.atime, file.mtime, file.ctime], [expected; 3], "{args}");
+    }
+}
