@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use memmap2::MmapMut;
 
@@ -26,6 +27,7 @@ pub struct Image {
     file: File,
     path: PathBuf,
     len: u64,
+    modified: Option<SystemTime>,
 }
 
 impl Image {
@@ -42,8 +44,21 @@ impl Image {
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         refuse_occupied(&file, path, Intent::Read)?;
-        let len = file.metadata().map_err(|e| at(path, e))?.len();
-        Ok(Self { file, path: path.into(), len })
+        let found = file.metadata().map_err(|e| at(path, e))?;
+        Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
+    }
+
+    /// Nobody has written to it since it was opened, as far as its length and its time of modification tell. Who keeps to
+    /// no lock is noticed here: what was read of the image meanwhile may be of two minds.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        let found = self.file.metadata().map_err(|e| at(&self.path, e))?;
+        if found.len() == self.len && found.modified().ok() == self.modified {
+            return Ok(());
+        }
+        Err(Error::Busy(format!("`{}`: it was changed while it was read", self.path.display())))
     }
 
     /// The path it was opened by.

@@ -443,3 +443,25 @@ fn a_reflinked_image_on_a_full_xfs_is_an_error_and_the_image_is_as_it_was() {
     assert!(fs::read(&path).unwrap()[4096..8192] == [6; 4096]);
     assert!(fs::read(&stock).unwrap() == vec![5; 16 << 20]);
 }
+
+#[test]
+fn what_is_written_past_the_lock_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("image");
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    // A time of its own: two writes within one tick of the kernel's clock bear the same.
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let image = Image::open(&path).unwrap();
+    image.check_unchanged().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"x", 17).unwrap();
+    let error = image.check_unchanged().unwrap_err();
+    let said =
+        format!("the image is in use: `{}`: it was changed while it was read", path.display());
+    assert_eq!(error.to_string(), said);
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    image.check_unchanged().unwrap();
+    file.set_len(8192).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    image.check_unchanged().unwrap_err();
+}

@@ -120,6 +120,7 @@ fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Res
     });
     interrupt::check()?;
     let copied = copied.map_err(|e| failure(named, &e))?;
+    stock.raw.check_unchanged().map_err(|e| failure(stock.raw.path(), &e))?;
     Ok(if copied.cloned { How::Cloned } else { How::Copied })
 }
 

@@ -1,6 +1,5 @@
-//! SHA-256 of a file, as the `sha256` attribute gives it.
+//! SHA-256 of an image, as the `sha256` attribute gives it.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
@@ -8,14 +7,17 @@ use sha2::{Digest, Sha256};
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
 
-/// SHA-256 of all of `file`, in lower-case hexadecimal. `step` is told the bytes done so far; an error from it ends the
+/// SHA-256 of all that `from` holds, in lower-case hexadecimal. `step` is told the bytes done so far; an error from it ends the
 /// work.
-pub fn sha256(file: &mut File, step: &mut dyn FnMut(u64) -> io::Result<()>) -> io::Result<String> {
+pub fn sha256(
+    from: &mut dyn Read,
+    step: &mut dyn FnMut(u64) -> io::Result<()>,
+) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut buf = vec![0; PIECE];
     let mut done = 0;
     loop {
-        let len = file.read(&mut buf)?;
+        let len = from.read(&mut buf)?;
         if len == 0 {
             return Ok(hex(&digest.finalize()));
         }

@@ -42,6 +42,8 @@ pub struct Stock {
     /// SHA-256 of the stock file, where the document gave one and it was compared.
     pub sha256: Option<String>,
     compression: Option<Compression>,
+    /// The stock file where it is compressed.
+    packed: Option<Image>,
 }
 
 impl Stock {
@@ -241,22 +243,19 @@ impl Gatherer<'_> {
             let what = format!("cannot open image `{}`: {}", named.display(), plain(&e));
             Diagnostic::error(url.span.clone(), what)
         })?;
-        let known = self.stock.get(&path).and_then(|stock| stock.sha256.as_deref());
-        if let Some(wanted) = sha256
-            && known != Some(&wanted.value)
-        {
-            let found = self.digest(url, &path)?;
-            if found != wanted.value {
-                let what = format!("image `{}` has another SHA-256: {found}", path.display());
-                return Err(Diagnostic::error(wanted.span.clone(), what)
-                    .expected("the digest of the file that `url` names")
-                    .hint("do not use this image unless you know why it differs")
-                    .into());
-            }
-        }
         if !self.stock.contains_key(&path) {
-            let stock = self.open(url, &path)?;
+            // The digest is that of the file which is open from here on, not of what bears its name later.
+            let file = Image::open(&path).map_err(|e| finding(url, &path, &e))?;
+            if let Some(wanted) = sha256 {
+                self.compare(url, wanted, &file)?;
+            }
+            let stock = self.open(url, &path, file)?;
             self.stock.insert(path.clone(), stock);
+        } else if let Some(wanted) = sha256 {
+            let stock = &self.stock[&path];
+            if stock.sha256.as_ref() != Some(&wanted.value) {
+                self.compare(url, wanted, stock.packed.as_ref().unwrap_or(&stock.raw))?;
+            }
         }
         if let Some(wanted) = sha256 {
             let stock = self.stock.get_mut(&path).expect("it was put there");
@@ -265,29 +264,45 @@ impl Gatherer<'_> {
         Ok(path)
     }
 
-    fn digest(&self, url: &Spanned<String>, path: &Path) -> Result<String, Stop> {
+    /// Compare the digest of the stock file with the one that the document demands.
+    fn compare(
+        &self,
+        url: &Spanned<String>,
+        wanted: &Spanned<String>,
+        file: &Image,
+    ) -> Result<(), Stop> {
+        let path = file.path();
+        let found = self.digest(url, file)?;
+        if found != wanted.value {
+            let what = format!("image `{}` has another SHA-256: {found}", path.display());
+            return Err(Diagnostic::error(wanted.span.clone(), what)
+                .expected("the digest of the file that `url` names")
+                .hint("do not use this image unless you know why it differs")
+                .into());
+        }
+        Ok(())
+    }
+
+    fn digest(&self, url: &Spanned<String>, file: &Image) -> Result<String, Stop> {
         let bar = self.progress.bar("sha256");
-        let result = File::open(path).and_then(|mut file| {
-            let total = file.metadata()?.len();
-            digest::sha256(&mut file, &mut |done| {
-                bar.set(done, total);
-                if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-            })
+        let result = digest::sha256(&mut file.reader(), &mut |done| {
+            bar.set(done, file.len());
+            if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         interrupt::check()?;
-        let fail = |e| finding(url, path, &imgfmt::Error::io("cannot read it", e));
+        let fail = |e| finding(url, file.path(), &imgfmt::Error::io("cannot read it", e));
         Ok(result.map_err(fail)?)
     }
 
-    fn open(&self, url: &Spanned<String>, path: &Path) -> Result<Stock, Stop> {
+    fn open(&self, url: &Spanned<String>, path: &Path, image: Image) -> Result<Stock, Stop> {
         let fail = |e| finding(url, path, &e);
-        let image = Image::open(path).map_err(fail)?;
         let mut head = [0; 8];
         let len = image.len().min(head.len() as u64);
         let head = &mut head[..usize::try_from(len).expect("at most 8")];
         image.read_at(0, head).map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
         let Some(compression) = Compression::detect(head).map_err(fail)? else {
-            return Ok(Stock { raw: image, path: path.into(), sha256: None, compression: None });
+            let path = path.into();
+            return Ok(Stock { raw: image, path, sha256: None, compression: None, packed: None });
         };
         let unpacked = self.scratch.join(format!("unpacked-{}.img", self.stock.len()));
         let bar = self.progress.bar("unpack");
@@ -317,8 +332,10 @@ impl Gatherer<'_> {
             }
             other => fail(other),
         })?;
+        image.check_unchanged().map_err(fail)?;
         let raw = Image::open(&unpacked).map_err(fail)?;
-        Ok(Stock { raw, path: unpacked, sha256: None, compression: Some(compression) })
+        let (compression, packed) = (Some(compression), Some(image));
+        Ok(Stock { raw, path: unpacked, sha256: None, compression, packed })
     }
 }
 
