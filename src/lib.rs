@@ -7,6 +7,7 @@ pub mod cli;
 pub mod commands;
 pub mod diagnostic;
 pub mod domain;
+pub mod epoch;
 pub mod facts;
 pub mod failure;
 pub mod guest;

@@ -4,5 +4,6 @@
 pub mod boot;
 pub mod contents;
 pub mod disks;
+pub mod edits;
 pub mod manifest;
 pub mod verify;

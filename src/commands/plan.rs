@@ -1,8 +1,10 @@
 //! `autoxen plan`: what would be done, as text or JSON; writes nothing.
 
+use crate::apply::edits;
 use crate::cli::PlanArgs;
 use crate::commands::job::Job;
-use crate::failure::{Failure, Result};
+use crate::epoch;
+use crate::failure::{Failure, Result, plain};
 use crate::plan;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
@@ -11,11 +13,16 @@ use crate::report::{self, Talk};
 pub fn run(args: &PlanArgs, talk: Talk) -> Result<()> {
     let job = Job::load(&args.job, talk)?;
     // A compressed image is unpacked here to be looked at; dropping the directory removes it.
-    let scratch = tempfile::tempdir()
-        .map_err(|e| Failure::host("cannot write to", &std::env::temp_dir(), &e))?;
+    let scratch = tempfile::tempdir().map_err(|e| {
+        let directory = std::env::temp_dir();
+        Failure::new(format!("cannot write to `{}`: {}", directory.display(), plain(&e)))
+            .hint("let TMPDIR name a directory with room for the unpacked image")
+    })?;
     let gathered = job.gather(scratch.path(), Progress::new(args.json))?;
     gathered.warnings.iter().for_each(|what| talk.warning(what));
     let plan = job.plan(&gathered.facts)?;
+    // What `prepare` would refuse is refused here, too.
+    let _unwritten = edits::make(&plan, &gathered, epoch::now()?)?;
     if args.json {
         report::print(&plan::json::render(&plan, &job.document, &gathered.facts))
     } else {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::apply::{boot, disks, manifest};
+use crate::apply::{boot, disks, edits, manifest};
 use crate::bundle::Staging;
 use crate::cli::PrepareArgs;
 use crate::commands::job::Job;
+use crate::epoch;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -15,7 +15,7 @@ use crate::report::{self, Talk};
 
 /// Make the bundle.
 pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
-    let now = now()?;
+    let now = epoch::now()?;
     let job = Job::load(&args.job, talk)?;
     let progress = Progress::new(args.quiet);
     let staging = Staging::beside(&args.output)?;
@@ -30,13 +30,14 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
         Failure::new(format!("xl cannot be told this bundle's path: {e}"))
             .hint("choose another name with `-o`")
     })?;
+    let edits = edits::make(&plan, &gathered, now)?;
     boot::take(&plan, &gathered, &staging)?;
     let digests: BTreeMap<PathBuf, String> = gathered
         .stock
         .iter()
         .filter_map(|(path, stock)| Some((path.clone(), stock.sha256.clone()?)))
         .collect();
-    let made = disks::make(&plan, gathered, &staging, now, progress)?;
+    let made = disks::make(&plan, &edits, gathered, &staging, now, progress)?;
     scratch.close().map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
     staging.write("domain.cfg", domain.to_string().as_bytes())?;
     let manifest = manifest::of(&args.job.file, &job.bytes, &plan, &made, &digests);
@@ -52,23 +53,4 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
         report::print(&manifest.summary(&bundle))
     };
     told.map_err(|failure| failure.hint(format!("the bundle is whole: `{}`", bundle.display())))
-}
-
-/// The last second that ext4 can hold, in the year 2446.
-const EPOCH_MAX: i64 = (3 << 32) + 0x7fff_ffff;
-
-/// The time of every edit, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the clock.
-fn now() -> Result<i64> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => match text.parse() {
-            Ok(seconds @ 0..=EPOCH_MAX) => Ok(seconds),
-            _ => Err(Failure::new(format!("SOURCE_DATE_EPOCH is no time that serves: `{text}`"))
-                .hint(format!("a number of seconds since 1970, from 0 to {EPOCH_MAX}"))),
-        },
-        Err(std::env::VarError::NotPresent) => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
-        }
-        Err(error) => Err(Failure::new(format!("SOURCE_DATE_EPOCH: {error}"))),
-    }
 }

@@ -78,13 +78,6 @@ fn an_image_of_noise_is_refused() {
 }
 
 #[test]
-fn an_empty_image_is_refused() {
-    let site = good();
-    site.write("root.img", "");
-    refused(&site, "job.xml:");
-}
-
-#[test]
 fn a_full_file_system_is_refused() {
     let site = good();
     let tree = site.guest_tree();
@@ -290,4 +283,21 @@ fn an_image_that_may_not_be_read_is_refused() {
     let stderr = crate::site::text(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("/root.img`: permission denied\n"), "{stderr}");
+}
+
+#[test]
+fn a_plan_refuses_what_prepare_refuses() {
+    let site = good();
+    site.write("tree/etc/xenjobs.d", "a file where a directory should be\n");
+    site.mke2fs("root.img", "8M", &["-t", "ext4"]);
+    fs::remove_dir_all(site.path("tree")).unwrap();
+    let prepare = refused(&site, "image `SITE/root.img`: `/etc/xenjobs.d");
+    assert_eq!(site.fails(&["plan", "job.xml"]), prepare);
+}
+
+#[test]
+fn an_image_of_nothing_is_called_empty() {
+    let site = good();
+    site.write("root.img", "");
+    refused(&site, "image `SITE/root.img` is empty");
 }

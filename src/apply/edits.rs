@@ -1,0 +1,194 @@
+//! The edits of a plan as changes of bytes: made on the stock image, before anything is copied, so that whatever
+//! cannot be done is refused at once, by `plan` as by `prepare`. Nothing is written here.
+
+use std::io;
+use std::path::Path;
+
+use imgfmt::{Changes, Storage, Volume, ext, fat, probe, table};
+
+use super::contents::Loaded;
+use crate::facts::gather::{self, Gathered};
+use crate::failure::{Failure, Result, plain};
+use crate::plan::{Disk, Plan, Source};
+
+/// The edits of one disk.
+#[derive(Debug)]
+pub struct DiskEdits<'p> {
+    /// By volume, in the plan's order.
+    pub loaded: Vec<Vec<Loaded<'p>>>,
+    /// What they change; `None` for a disk that is not formatted yet.
+    pub changes: Option<DiskChanges>,
+    disk: &'p Disk,
+}
+
+/// What the edits of one disk change.
+#[derive(Debug)]
+pub struct DiskChanges {
+    /// The bytes of all volumes.
+    pub bytes: Changes,
+    /// By volume, in the plan's order.
+    pub volumes: Vec<Place>,
+}
+
+/// Where a volume lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its first byte, from the start of the image.
+    pub start: u64,
+    /// It holds FAT; otherwise it is of the ext family.
+    pub is_fat: bool,
+}
+
+/// Make the edits of all disks of `plan`. `now` is their time, in seconds since 1970.
+///
+/// # Errors
+/// Where one of them cannot be made: the image is full, a directory stands where a file should, …
+pub fn make<'p>(plan: &'p Plan, gathered: &Gathered, now: i64) -> Result<Vec<DiskEdits<'p>>> {
+    plan.disks.iter().map(|disk| DiskEdits::of(disk, gathered, now)).collect()
+}
+
+impl<'p> DiskEdits<'p> {
+    fn of(disk: &'p Disk, gathered: &Gathered, now: i64) -> Result<Self> {
+        let loaded = disk
+            .edits
+            .iter()
+            .map(|volume| volume.edits.iter().map(Loaded::load).collect::<Result<Vec<_>>>())
+            .collect::<Result<Vec<_>>>()?;
+        let mut edits = Self { loaded, changes: None, disk };
+        if let Source::Image(path) = &disk.source
+            && !edits.is_empty()
+        {
+            let stock = &gathered.stock[path];
+            edits.changes = Some(edits.make(&stock.raw, now).map_err(|e| failure(path, &e))?);
+        }
+        Ok(edits)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.loaded.is_empty()
+    }
+
+    /// What the edits change in `image`.
+    pub fn make(&self, image: &dyn Storage, now: i64) -> imgfmt::Result<DiskChanges> {
+        let mut made = DiskChanges { bytes: Changes::new(), volumes: Vec::new() };
+        for (volume, edits) in self.disk.edits.iter().zip(&self.loaded) {
+            let (window, is_fat) = select(image, volume.partition)?;
+            made.bytes.extend(if is_fat {
+                fat_changes(window, edits, now)?
+            } else {
+                ext_changes(window, edits, now)?
+            });
+            made.volumes.push(Place { start: window.start(), is_fat });
+        }
+        Ok(made)
+    }
+}
+
+/// The window of a volume, and whether it holds FAT.
+fn select(image: &dyn Storage, partition: Option<u32>) -> imgfmt::Result<(Volume<'_>, bool)> {
+    let window = match partition {
+        None => Volume::whole(image),
+        Some(number) => table::read(image)?
+            .ok_or_else(|| imgfmt::Error::corrupt("the partition table is gone"))?
+            .volume(number, image)?,
+    };
+    let is_fat = probe::probe(&window)?.is_some_and(|probe| probe.kind == probe::Kind::Vfat);
+    Ok((window, is_fat))
+}
+
+/// All `edits` of an ext file system, as one transaction.
+fn ext_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Result<Changes> {
+    let fs = ext::Fs::open(window)?;
+    let mut tx = fs.begin(now)?;
+    for edit in edits {
+        let path = edit.path();
+        if let Some(parent) = Path::new(path).parent() {
+            tx.create_dir_all(parent)?;
+        }
+        match edit {
+            Loaded::Write { bytes, mode, owner, .. } => {
+                tx.write(path, bytes)?;
+                set_attributes(&mut tx, path, *mode, *owner)?;
+            }
+            Loaded::CreateDir { mode, owner, .. } => {
+                tx.create_dir_all(path)?;
+                set_attributes(&mut tx, path, *mode, *owner)?;
+            }
+            Loaded::Symlink { target, .. } => {
+                match tx.remove_file(path) {
+                    Ok(()) | Err(imgfmt::Error::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                tx.symlink(target, path)?;
+            }
+        }
+    }
+    tx.finish()
+}
+
+fn set_attributes(
+    tx: &mut ext::Transaction<'_>,
+    path: &str,
+    mode: Option<u32>,
+    owner: Option<(u32, u32)>,
+) -> imgfmt::Result<()> {
+    if let Some((uid, gid)) = owner {
+        tx.set_owner(path, uid, gid)?;
+    }
+    if let Some(mode) = mode {
+        tx.set_mode(path, u16::try_from(mode & 0o7777).expect("twelve bits"))?;
+    }
+    Ok(())
+}
+
+/// All `edits` of a FAT. The plan has refused what FAT cannot hold.
+fn fat_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Result<Changes> {
+    let now = u64::try_from(now).unwrap_or(0);
+    let mut fs = fat::Fs::open(window)?;
+    for edit in edits {
+        let path = Path::new(edit.path());
+        for parent in parents(path) {
+            make_fat_dir(&mut fs, parent, now)?;
+        }
+        match edit {
+            Loaded::Write { bytes, .. } => fs.write(path, bytes, now)?,
+            Loaded::CreateDir { .. } => make_fat_dir(&mut fs, path, now)?,
+            Loaded::Symlink { .. } => fs.symlink(path)?,
+        }
+    }
+    fs.into_changes()
+}
+
+/// The directories above `path`, from the top, without the top itself.
+fn parents(path: &Path) -> Vec<&Path> {
+    let mut parents: Vec<_> =
+        path.ancestors().skip(1).filter(|parent| parent.parent().is_some()).collect();
+    parents.reverse();
+    parents
+}
+
+fn make_fat_dir(fs: &mut fat::Fs<'_>, path: &Path, now: u64) -> imgfmt::Result<()> {
+    match fs.read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(imgfmt::Error::NotFound(_)) => fs.create_dir(path, now),
+        Err(error) => Err(error),
+    }
+}
+
+/// An error about the image `path`: for a file that is still under its temporary name, the name that it will have.
+pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
+    let failure = Failure::new(match error {
+        imgfmt::Error::HostFull(_) => {
+            format!("no space left on the host for `{}`", path.display())
+        }
+        imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+            format!("cannot write `{}`: {}", path.display(), plain(source))
+        }
+        other => gather::about(path, other),
+    });
+    match gather::hint(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,24 @@
+//! The time of all that is written: `SOURCE_DATE_EPOCH`, or the clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::failure::{Failure, Result};
+
+/// The last second that ext4 can hold, in the year 2446.
+const EPOCH_MAX: i64 = (3 << 32) + 0x7fff_ffff;
+
+/// The time of every edit, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the clock.
+pub fn now() -> Result<i64> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => match text.parse() {
+            Ok(seconds @ 0..=EPOCH_MAX) => Ok(seconds),
+            _ => Err(Failure::new(format!("SOURCE_DATE_EPOCH is no time that serves: `{text}`"))
+                .hint(format!("a number of seconds since 1970, from 0 to {EPOCH_MAX}"))),
+        },
+        Err(std::env::VarError::NotPresent) => {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+        }
+        Err(error) => Err(Failure::new(format!("SOURCE_DATE_EPOCH: {error}"))),
+    }
+}
