@@ -296,6 +296,10 @@ impl Gatherer<'_> {
 
     fn open(&self, url: &Spanned<String>, path: &Path, image: Image) -> Result<Stock, Stop> {
         let fail = |e| finding(url, path, &e);
+        if image.is_empty() {
+            let what = format!("image `{}` is empty", path.display());
+            return Err(Diagnostic::error(url.span.clone(), what).into());
+        }
         let mut head = [0; 8];
         let len = image.len().min(head.len() as u64);
         let head = &mut head[..usize::try_from(len).expect("at most 8")];

@@ -48,6 +48,7 @@ fn text(fs: &ext::Fs<'_>, path: &str) -> Result<Option<Vec<u8>>> {
     match fs.read_capped(path, TEXT_MAX) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Error::NotFound(_) | Error::NotADirectory(_)) => Ok(None),
+        Err(Error::Unsupported(what)) => Err(Error::Unsupported(format!("`{path}`: {what}"))),
         Err(error) => Err(error),
     }
 }

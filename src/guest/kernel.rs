@@ -127,9 +127,12 @@ fn has_number(version: &str) -> bool {
     version.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Is this no kernel to boot: a rescue system, or what a package manager or an editor left behind?
+/// Is this no kernel to boot: a rescue or debugging system, or what a package manager or an editor left behind?
 fn is_left_over(version: &str) -> bool {
-    let endings = [".old", ".bak", ".orig", ".gz", ".sig", ".hmac", ".rpmsave", ".rpmnew", "~"];
+    let endings = [
+        "+debug", ".debug", ".old", ".bak", ".orig", ".gz", ".sig", ".hmac", ".rpmsave", ".rpmnew",
+        "~",
+    ];
     version.contains("rescue")
         || version.contains("kdump")
         || version.contains(".dpkg-")
@@ -185,6 +188,7 @@ mod tests {
         assert_eq!(ramdisk.as_deref(), Some("initrd.img-6.1.0-18-amd64"));
         let fedora = [
             "vmlinuz-0-rescue-12ab",
+            "vmlinuz-5.14.0-362.el9.x86_64+debug",
             "initramfs-0-rescue-12ab.img",
             "vmlinuz-5.4.1",
             "initramfs-5.4.1.img",

@@ -63,6 +63,9 @@ pub(super) fn held(image: &ImageFile, facts: &ImageFacts) -> Result<Held, Diagno
     Ok(held)
 }
 
+/// The largest FAT that is made here, in bytes: its allocation table is put together in memory.
+const VFAT_MAX: u64 = 32 << 30;
+
 fn new_disk(image: &ImageFile) -> Result<Held, Diagnostic> {
     let Some(size) = &image.size else {
         return Err(Diagnostic::error(
@@ -90,6 +93,10 @@ fn new_disk(image: &ImageFile) -> Result<Held, Diagnostic> {
                 size.value
             ),
         ));
+    }
+    if wanted == "vfat" && size.value > VFAT_MAX {
+        return Err(Diagnostic::error(size.span.clone(), "a new vfat disk of more than 32 GiB")
+            .hint("make the image with mkfs.fat, and give its `url`"));
     }
     let limit = if wanted == "swap" { 15 } else { 11 };
     if let Some(label) = &image.label

@@ -225,6 +225,12 @@ fn a_new_disk_has_to_be_one_that_can_be_made() {
             "1110: a new disk can hold `swap` or `vfat`, not `ext4` [make the image with mke2fs or the like, and give its `url`]"
         ]
     );
+    assert_eq!(
+        shown(&new("vfat", "/dos", (32 << 30) + 512)),
+        [
+            "1150: a new vfat disk of more than 32 GiB [make the image with mkfs.fat, and give its `url`]"
+        ]
+    );
     for size in [0, 65_535, (1 << 20) + 1] {
         assert_eq!(
             shown(&new("swap", "none", size)),
