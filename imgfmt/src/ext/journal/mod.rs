@@ -7,7 +7,7 @@
 //! 5 descriptor 7: tags 40, 41 | 6 copy of 40 | 7 copy of 41 | 8 revoke 7: 52 | 9 commit 7 | 10 descriptor 8: …
 //! ```
 //! Of a block with several copies the last one counts, unless a later transaction (or the same) revoked it; a
-//! transaction without its commit block never happened. [`replay()`] finds what holds; [`Recovery`] is that over one
+//! transaction without its commit block never happened. `replay` finds what holds; [`Recovery`] is that over one
 //! file system, kept as places in the log, so that nothing is copied until it is read.
 //!
 //! Fast commits are not replayed: a journal that holds any for its last transaction is refused, as is one on another

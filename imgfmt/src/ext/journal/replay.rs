@@ -2,7 +2,8 @@
 //!
 //! 1. Scan: follow the transactions from the oldest one as long as numbers and commit blocks go on. Where they end, the
 //!    log ends.
-//! 2. Revoke: collect which blocks were revoked, and up to which transaction.
+//! 2. Revoke: collect which of the blocks that have copies were revoked, and up to which transaction. (A log may be
+//!    full of revoke records; those of other blocks are not kept.)
 //! 3. Replay: for each block the last copy that no revoke record of its own or a later transaction forbids.
 //!
 //! ```text
@@ -50,7 +51,8 @@ pub(super) fn replay(
 ) -> Result<Replay> {
     let log = Log { format, read };
     let end = log.scan()?;
-    let revoked = log.revoked(end)?;
+    let mut revoked = log.homes(end)?;
+    log.revoke(end, &mut revoked)?;
     let blocks = log.copies(end, &revoked, is_home)?;
     Ok(Replay { blocks, end })
 }
@@ -175,9 +177,18 @@ impl Log<'_> {
         Ok(())
     }
 
-    /// The last transaction before `end` that revoked each block.
-    fn revoked(&self, end: u32) -> Result<BTreeMap<u64, u32>> {
-        let mut revoked = BTreeMap::new();
+    /// Every block that has a copy before `end`, not revoked so far.
+    fn homes(&self, end: u32) -> Result<BTreeMap<u64, Option<u32>>> {
+        let mut homes = BTreeMap::new();
+        self.each(end, |_, _, tags| {
+            homes.extend(tags.into_iter().map(|(tag, _)| (tag.home, None)));
+            Ok(())
+        })?;
+        Ok(homes)
+    }
+
+    /// Note for each block the last transaction before `end` that revoked it.
+    fn revoke(&self, end: u32, homes: &mut BTreeMap<u64, Option<u32>>) -> Result<()> {
         self.each(end, |sequence, block, _| {
             if block.kind == blocktype::REVOKE {
                 let Some(blocks) = self.format.revoked(&block.bytes) else {
@@ -186,24 +197,29 @@ impl Log<'_> {
                         block.at
                     )));
                 };
-                // Transactions come in their order.
-                revoked.extend(blocks.into_iter().map(|home| (home, sequence)));
+                for block in blocks {
+                    if let Some(until) = homes.get_mut(&block) {
+                        // Transactions come in their order.
+                        *until = Some(sequence);
+                    }
+                }
             }
             Ok(())
-        })?;
-        Ok(revoked)
+        })
     }
 
+    /// The last copy before `end` of each block that may have one, its checksum checked.
     fn copies(
         &self,
         end: u32,
-        revoked: &BTreeMap<u64, u32>,
+        revoked: &BTreeMap<u64, Option<u32>>,
         is_home: &dyn Fn(u64) -> bool,
     ) -> Result<BTreeMap<u64, Copy>> {
         let mut copies = BTreeMap::new();
         self.each(end, |sequence, _, tags| {
             for (tag, log) in tags {
-                if revoked.get(&tag.home).is_some_and(|&until| is_from(until, sequence)) {
+                let until = revoked.get(&tag.home).copied().flatten();
+                if until.is_some_and(|until| is_from(until, sequence)) {
                     continue;
                 }
                 if !is_home(tag.home) {
