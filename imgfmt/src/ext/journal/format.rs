@@ -35,6 +35,8 @@ const TYPE_CRC32C: u8 = 4;
 const TYPE_CRC32: u8 = 1;
 /// Blocks for fast commits where `s_num_fc_blks` is 0.
 const FAST_COMMIT_BLOCKS: u32 = 256;
+/// Blocks that the kernel leaves to the log before it sets room for fast commits apart.
+const FAST_COMMIT_REST_MIN: u32 = 1024;
 
 /// What protects the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +134,8 @@ impl Format {
         };
         let (first, start) = (sb.first.get(), sb.start.get());
         let last = maxlen.checked_sub(behind).filter(|&last| first != 0 && first < last);
+        // The kernel makes no such log: where it wraps cannot be known.
+        let last = last.filter(|&last| behind == 0 || last >= FAST_COMMIT_REST_MIN);
         let Some(last) = last else {
             return Err(corrupt(format!(
                 "the log begins at {first} of {maxlen}, {behind} of them for fast commits"
@@ -449,12 +453,21 @@ pub(super) mod tests {
     #[test]
     fn fast_commits_take_their_room_from_the_end_of_the_log() {
         let mut bytes = superblock([0, 32]);
-        bytes[0x57] = 4;
-        let format = Format::new(&bytes, 1024, 16).expect("sound");
-        assert_eq!((format.first, format.last, format.maxlen), (1, 12, 16));
-        // 256 blocks where nothing is said, which is more than there are.
-        bytes[0x57] = 0;
-        assert!(Format::new(&bytes, 1024, 16).is_err());
+        // 1,088 blocks.
+        bytes[0x10..0x14].copy_from_slice(&1088_u32.to_be_bytes());
+        bytes[0x57] = 64;
+        let format = Format::new(&bytes, 1024, 1088).expect("sound");
+        assert_eq!((format.first, format.last, format.maxlen), (1, 1024, 1088));
+        // The log keeps 1,024 blocks. Where nothing is said 256 are set apart.
+        for (count, behind) in [(65, 65), (0, 256)] {
+            bytes[0x57] = count;
+            assert_eq!(
+                refusal(Format::new(&bytes, 1024, 1088)),
+                format!(
+                    "corrupt image: ext journal superblock: the log begins at 1 of 1088, {behind} of them for fast commits"
+                )
+            );
+        }
     }
 
     #[test]
