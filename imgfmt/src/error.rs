@@ -47,9 +47,9 @@ pub enum Error {
     /// A feature of the image that this version does not support, by its name.
     #[error("{0}")]
     Unsupported(String),
-    /// The journal has to be replayed before anything is written.
-    #[error("the journal holds changes that were not replayed (needs_recovery)")]
-    NeedsRecovery,
+    /// The journal has to be replayed, and cannot be here; why, is said.
+    #[error("the journal has to be replayed first (needs_recovery): {0}")]
+    NeedsRecovery(&'static str),
     /// The file system is marked as not clean.
     #[error("the file system is not clean: {0}")]
     NotClean(String),

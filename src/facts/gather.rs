@@ -214,6 +214,12 @@ impl Gatherer<'_> {
             let is_edited = mountpoint == "/" || !image.files.is_empty();
             if is_edited || mountpoint == "/boot" || !below.is_empty() {
                 let fs = ext::Fs::open(window).map_err(fail)?;
+                if is_edited && fs.needs_recovery() {
+                    self.warnings.push(format!(
+                        "image `{}`: it was not unmounted; its journal is replayed in the copy",
+                        path.display()
+                    ));
+                }
                 if is_edited {
                     // Refused here, before anything is copied, if it cannot be edited at all.
                     let _untouched = fs.begin(0).map_err(fail)?;
@@ -413,7 +419,7 @@ pub fn about(path: &Path, error: &imgfmt::Error) -> String {
 pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
     use imgfmt::Error as E;
     Some(match error {
-        E::NeedsRecovery => {
+        E::NeedsRecovery(_) => {
             "shut the guest down cleanly, or replay the journal of a copy with `e2fsck -p`"
         }
         E::NotClean(_) => "repair a copy of the image with `e2fsck -f`",

@@ -105,14 +105,30 @@ fn a_full_file_system_is_refused() {
 }
 
 #[test]
-fn a_dirty_journal_is_refused_with_a_way_out() {
+fn a_journal_that_cannot_be_replayed_is_refused_with_a_way_out() {
     let site = good();
     // By debugfs, since the superblock has a checksum.
     let image = site.path("root.img");
+    for request in ["feature needs_recovery", "ssv journal_inum 0"] {
+        run("debugfs", "e2fsprogs", &["-w", "-R", request, image.to_str().unwrap()]);
+    }
+    let stderr = refused(&site, "needs_recovery");
+    assert!(stderr.contains("external journal"), "{stderr}");
+    assert!(stderr.contains("hint: "), "{stderr}");
+}
+
+#[test]
+fn a_journal_that_is_said_to_need_recovery_and_is_empty_is_clean() {
+    let site = good();
+    let image = site.path("root.img");
     let args = ["-w", "-R", "feature needs_recovery", image.to_str().unwrap()];
     run("debugfs", "e2fsprogs", &args);
-    let stderr = refused(&site, "needs_recovery");
-    assert!(stderr.contains("hint: "), "{stderr}");
+    // The good image has no kernel.
+    site.write("vmlinuz", "kernel");
+    let output = site.autoxen(&["prepare", "job.xml", "-o", "ready", "--kernel", "vmlinuz"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("journal"));
+    crate::site::e2fsck(&site.path("ready/xvda.img"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A file system as it is on its volume, and whether it may be edited.
 //!
-//! Opening reads the superblock and nothing else, whatever the size of the volume.
+//! Opening reads the superblock and nothing else, whatever the size of the volume, unless the journal has to be replayed:
+//! then it reads the log, and every block that has a copy there is read from there. The image stays as it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,10 +14,10 @@ use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Geometry;
-use crate::ext::inode::{self, FileType};
-use crate::ext::map;
-use crate::ext::nr::{BlockNr, InodeNr};
+use crate::ext::journal::{self, Recovery};
+use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
+use crate::ext::orphan;
 use crate::ext::transaction::Transaction;
 use crate::volume::Volume;
 
@@ -25,6 +26,7 @@ pub struct Fs<'a> {
     volume: Volume<'a>,
     geometry: Geometry,
     superblock: Box<Superblock>,
+    recovery: Option<Recovery>,
 }
 
 /// Which of the family a file system is.
@@ -77,9 +79,9 @@ impl<'a> Fs<'a> {
     /// Open the file system that fills `volume` from its start; what lies behind its last block is ignored.
     ///
     /// # Errors
-    /// [`Error::NeedsRecovery`] where the journal has to be replayed first, [`Error::Unsupported`] with the name of
-    /// every feature that cannot be read, [`Error::Corrupt`] where there is no sound superblock or the volume is too
-    /// short for its blocks.
+    /// [`Error::NeedsRecovery`] where the journal would have to be replayed and cannot be, [`Error::Unsupported`] with the
+    /// name of every feature that cannot be read, [`Error::Corrupt`] where there is no sound superblock, the volume is
+    /// too short for its blocks, or a log that has to be replayed is damaged.
     pub fn open(volume: Volume<'a>) -> Result<Self> {
         let mut bytes = [0; size_of::<Superblock>()];
         volume.read_at(OFFSET, &mut bytes).map_err(|e| match e.kind() {
@@ -88,16 +90,61 @@ impl<'a> Fs<'a> {
             }
             _ => Error::io("ext superblock", e),
         })?;
-        let superblock = Superblock::read_from_bytes(&bytes).expect("of that size");
-        let geometry = Geometry::new(&superblock, volume.len())?;
-        if geometry.has_metadata_csum() && superblock.checksum.get() != checksum::superblock(&bytes)
+        let (superblock, geometry) = checked(&bytes, &volume)?;
+        let mut fs = Self { volume, geometry, superblock, recovery: None };
+        if fs.geometry.features.incompat.contains(Incompat::NEEDS_RECOVERY) {
+            fs.replay()?;
+        }
+        Ok(fs)
+    }
+
+    /// See everything as it is once the journal is replayed.
+    fn replay(&mut self) -> Result<()> {
+        if !self.geometry.features.compat.contains(Compat::HAS_JOURNAL) {
+            return Err(Error::corrupt("ext superblock: needs_recovery is on, has_journal is not"));
+        }
+        if self.superblock.journal_inum.get() == 0 || self.superblock.journal_dev.get() != 0 {
+            return Err(Error::NeedsRecovery("it is on another device (external journal)"));
+        }
+        let block_size = self.geometry.block_size;
+        self.recovery = Some(Recovery::new(self, self.volume.len() / block_size as u64)?);
+        let block = self.read_block(self.geometry.superblock_block())?;
+        let offset = if block_size == 1024 { 0 } else { 1024 };
+        let (mut superblock, geometry) =
+            checked(&block[offset..offset + size_of::<Superblock>()], &self.volume)?;
+        drop(block);
+        // What the kernel noted of errors went past the journal, and is kept as it is at home.
+        superblock.keep_errors_of(&self.superblock);
+        (self.superblock, self.geometry) = (superblock, geometry);
+        self.check_replayed(block_size)
+    }
+
+    /// The log must not change the shape under which it was read.
+    fn check_replayed(&self, block_size: usize) -> Result<()> {
+        let (end, recovery) = (self.geometry.block_count, self.recovery());
+        let mut outside = recovery.into_iter().flat_map(|r| r.copies(BlockNr(end), u64::MAX));
+        if let Some((block, _)) = outside.next() {
+            return Err(Error::corrupt(format!(
+                "ext journal: block {block} lies past the end of the volume ({end} blocks)"
+            )));
+        }
+        let journal = recovery.and_then(Recovery::superblock).map(|(block, _)| block);
+        if self.geometry.block_size != block_size
+            || journal.is_some() && journal != Some(journal::superblock_location(self)?)
         {
-            return Err(Error::corrupt("ext superblock: checksum is wrong"));
+            return Err(Error::corrupt("ext journal: it moves itself"));
         }
-        if geometry.features.incompat.contains(Incompat::NEEDS_RECOVERY) {
-            return Err(Error::NeedsRecovery);
-        }
-        Ok(Self { volume, geometry, superblock: Box::new(superblock) })
+        Ok(())
+    }
+
+    /// Whether the journal holds what was not replayed. It is read as if it were replayed, and an edit replays it.
+    pub fn needs_recovery(&self) -> bool {
+        self.recovery().is_some_and(|recovery| !recovery.is_empty())
+    }
+
+    /// What the log holds, where `needs_recovery` is on.
+    pub(crate) fn recovery(&self) -> Option<&Recovery> {
+        self.recovery.as_ref()
     }
 
     /// What the superblock says.
@@ -119,7 +166,8 @@ impl<'a> Fs<'a> {
         }
     }
 
-    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds.
+    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. A journal that needs it is replayed with the
+    /// edit, in the same changes.
     ///
     /// # Errors
     /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
@@ -135,8 +183,18 @@ impl<'a> Fs<'a> {
             ));
         }
         self.check_clean()?;
-        self.check_journal()?;
-        Ok(Transaction::new(self, now))
+        match &self.recovery {
+            Some(recovery) => recovery.check_errno()?,
+            None if self.geometry.features.compat.contains(Compat::HAS_JOURNAL) => {
+                journal::check_empty(self)?;
+            }
+            None => {}
+        }
+        let mut tx = Transaction::new(self, now);
+        if self.recovery.is_some() {
+            tx.recount()?;
+        }
+        Ok(tx)
     }
 
     fn check_clean(&self) -> Result<()> {
@@ -151,44 +209,8 @@ impl<'a> Fs<'a> {
         if self.superblock.last_orphan.get() != 0 {
             return not_clean("deleted files are still to be freed (orphan list)");
         }
-        if self.geometry.has(RoCompat::ORPHAN_PRESENT) {
+        if self.geometry.has(RoCompat::ORPHAN_PRESENT) && !orphan::is_file_empty(self)? {
             return not_clean("deleted files are still to be freed (orphan_present)");
-        }
-        Ok(())
-    }
-
-    /// A journal must be one of ours, a file of this file system, and empty.
-    fn check_journal(&self) -> Result<()> {
-        if !self.geometry.features.compat.contains(Compat::HAS_JOURNAL) {
-            return Ok(());
-        }
-        let nr = self.superblock.journal_inum.get();
-        if nr == 0 || self.superblock.journal_dev.get() != 0 {
-            return Err(Error::Unsupported(
-                "an ext file system with an external journal cannot be edited".to_owned(),
-            ));
-        }
-        let journal = inode::read(self, InodeNr(nr))?;
-        let damaged = |what: &str| Error::corrupt(format!("ext journal (inode {nr}): {what}"));
-        if journal.kind() != FileType::File {
-            return Err(damaged("not a regular file"));
-        }
-        let Some(block) = map::lookup(self, &journal, 0)?.start else {
-            return Err(damaged("no first block"));
-        };
-        let bytes = self.read_block(block)?;
-        // The log is big-endian, unlike all the rest of ext.
-        let word = |at: usize| {
-            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-        };
-        if word(0) != 0xC03B_3998 || !matches!(word(4), 3 | 4) {
-            return Err(damaged("no journal superblock"));
-        }
-        // s_start: where the log begins, 0 when it is empty.
-        if word(28) != 0 {
-            return Err(Error::NotClean(
-                "its journal is not empty (run `e2fsck` on it)".to_owned(),
-            ));
         }
         Ok(())
     }
@@ -201,8 +223,29 @@ impl<'a> Fs<'a> {
     fn read_at(&self, block: BlockNr, buf: &mut [u8]) -> Result<()> {
         let offset = block.0.checked_mul(self.geometry.block_size as u64);
         let offset = offset.ok_or_else(|| Error::corrupt(format!("block {block}")))?;
-        self.volume.read_at(offset, buf).map_err(|e| Error::io(format!("ext block {block}"), e))
+        self.volume.read_at(offset, buf).map_err(|e| Error::io(format!("ext block {block}"), e))?;
+        let block_size = self.geometry.block_size;
+        let count = (buf.len() / block_size) as u64;
+        for (home, copy) in self.recovery.iter().flat_map(|r| r.copies(block, count)) {
+            let index = usize::try_from(home.0 - block.0).expect("within `buf`");
+            let bytes = &mut buf[index * block_size..(index + 1) * block_size];
+            let offset = copy.block.0 * block_size as u64;
+            let read = self.volume.read_at(offset, bytes);
+            read.map_err(|e| Error::io(format!("ext journal: block {}", copy.block), e))?;
+            copy.restore(bytes);
+        }
+        Ok(())
     }
+}
+
+/// A superblock that is sound, and the shape that it gives.
+fn checked(bytes: &[u8], volume: &Volume<'_>) -> Result<(Box<Superblock>, Geometry)> {
+    let superblock = Superblock::read_from_bytes(bytes).expect("of that size");
+    let geometry = Geometry::new(&superblock, volume.len())?;
+    if geometry.has_metadata_csum() && superblock.checksum.get() != checksum::superblock(bytes) {
+        return Err(Error::corrupt("ext superblock: checksum is wrong"));
+    }
+    Ok((Box::new(superblock), geometry))
 }
 
 fn kind(geometry: &Geometry) -> Kind {

@@ -23,8 +23,8 @@
 //! Paths are those of the image: they start at its root whether or not they begin with `/`, and symbolic links never
 //! lead out of it.
 //!
-//! Not here: the journal. A file system whose journal has to be replayed is refused, and changes are for an image that
-//! nobody else sees until they are written whole.
+//! A journal that has to be replayed is replayed in memory to read, and with the edit to write. Changes do not go through
+//! it: they are for an image that nobody else sees until they are written whole.
 
 mod acl;
 mod alloc;
@@ -38,10 +38,12 @@ mod fs;
 mod geometry;
 mod group;
 mod inode;
+mod journal;
 mod map;
 mod nr;
 mod ondisk;
 mod ops;
+mod orphan;
 mod path;
 mod transaction;
 mod xattr;

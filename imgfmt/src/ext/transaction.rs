@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
-use crate::ext::feature::{Compat, RoCompat};
+use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::fs::Fs;
 use crate::ext::geometry::Geometry;
-use crate::ext::group::GroupDesc;
+use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 use crate::ext::ondisk::superblock::{OFFSET, Superblock};
@@ -49,13 +49,29 @@ impl<'a> Transaction<'a> {
     pub(crate) fn new(fs: &'a Fs<'a>, now: i64) -> Self {
         Self {
             fs,
-            superblock: Box::new(fs.superblock().clone()),
+            superblock: Box::new(settled(fs)),
             now,
             meta: BTreeMap::new(),
             data: BTreeMap::new(),
             freed: BTreeMap::new(),
             undo: None,
         }
+    }
+
+    /// Count what is free anew: while it is mounted, the kernel keeps the descriptors right and not the superblock.
+    pub(crate) fn recount(&mut self) -> Result<()> {
+        let (mut blocks, mut inodes) = (0_u64, 0_u64);
+        for group in 0..self.geometry().group_count {
+            let desc = group::read(self, GroupNr(group))?;
+            blocks += u64::from(desc.free_blocks());
+            inodes += u64::from(desc.free_inodes());
+        }
+        let wide = self.geometry().is_wide();
+        let inodes = u32::try_from(inodes)
+            .map_err(|_| Error::corrupt(format!("groups have {inodes} free inodes")))?;
+        self.superblock.set_free_blocks_count(blocks, wide);
+        self.superblock.free_inodes_count = inodes.into();
+        Ok(())
     }
 
     /// Time of all changes, in Unix seconds.
@@ -230,17 +246,19 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// End the edit: all that is to be written. Without any change that is nothing.
+    /// End the edit: all that is to be written, the replay of a journal that needs it included. Without either that is
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::Corrupt`] where the image used a block for two things, which shows only now; [`Error::Io`] where the
     /// superblock's neighbours cannot be read.
     pub fn finish(mut self) -> Result<Changes> {
         let mut changes = Changes::new();
-        if self.meta.is_empty() {
+        if self.meta.is_empty() && self.fs.recovery().is_none() {
             return Ok(changes);
         }
         self.seal_superblock()?;
+        self.replay()?;
         for (&first, bytes) in &self.data {
             // A block of metadata that was touched after it was given out as free.
             self.check_untouched(first, bytes.len() as u64 / self.geometry().block_size as u64)?;
@@ -268,6 +286,30 @@ impl<'a> Transaction<'a> {
         Ok(changes)
     }
 
+    /// Bring home what only the log has, and empty it.
+    fn replay(&mut self) -> Result<()> {
+        let fs = self.fs;
+        let Some(recovery) = fs.recovery() else { return Ok(()) };
+        for (home, _) in recovery.copies(BlockNr(0), u64::MAX) {
+            // What was free and got new content has no need of its old one.
+            if !self.meta.contains_key(&home) && !self.has_data(home) {
+                let bytes = fs.read_block(home)?.into_owned();
+                self.meta.insert(home, bytes);
+            }
+        }
+        if let Some((block, bytes)) = recovery.superblock() {
+            self.check_untouched(block, 1)?;
+            self.meta.insert(block, bytes.to_vec());
+        }
+        Ok(())
+    }
+
+    fn has_data(&self, block: BlockNr) -> bool {
+        let block_size = self.geometry().block_size as u64;
+        let before = self.data.range(..=block).next_back();
+        before.is_some_and(|(first, run)| block.0 - first.0 < run.len() as u64 / block_size)
+    }
+
     /// Runs of data that were not freed again.
     fn kept(&self, first: BlockNr, count: u64) -> Vec<(BlockNr, u64)> {
         let mut runs: Vec<(BlockNr, u64)> = Vec::new();
@@ -293,6 +335,17 @@ impl<'a> Transaction<'a> {
             block[offset..offset + bytes.len()].copy_from_slice(bytes);
         })
     }
+}
+
+/// The superblock as an edit leaves it: nothing is left to be done at the next mount.
+fn settled(fs: &Fs<'_>) -> Superblock {
+    let mut superblock = fs.superblock().clone();
+    let words = superblock.feature_incompat.get() & !Incompat::NEEDS_RECOVERY.bits();
+    superblock.feature_incompat = words.into();
+    // Fs::begin saw that the orphan file is empty.
+    let words = superblock.feature_ro_compat.get() & !RoCompat::ORPHAN_PRESENT.bits();
+    superblock.feature_ro_compat = words.into();
+    superblock
 }
 
 impl Blocks for Transaction<'_> {

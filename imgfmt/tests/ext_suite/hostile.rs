@@ -75,7 +75,7 @@ fn each_lie_of_the_superblock_is_named() {
         (0xFE, b"\x21\0", "corrupt image: ext superblock: descriptor size is 33"),
         (0x4C, b"\x02", "ext revision 2"),
         (0x63, b"\x80", "ext file systems with the feature `FEATURE_I31` cannot be read yet"),
-        (0x60, b"\xC7", "the journal holds changes that were not replayed (needs_recovery)"),
+        (0x60, b"\xC7", "corrupt image: ext superblock: needs_recovery is on, has_journal is not"),
     ] {
         // The last two change feature words; the descriptor size counts with 64bit alone, which PLAIN has.
         let patch: Vec<u8> = match at {

@@ -5,5 +5,6 @@ mod bugs;
 mod content;
 mod edit;
 mod hostile;
+mod journal;
 mod random;
 mod support;

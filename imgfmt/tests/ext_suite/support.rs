@@ -96,6 +96,24 @@ impl TestImage {
         run_ok("mke2fs", &all);
     }
 
+    /// Change it with the kernel's driver, and keep it as it is on the disk in that moment, still mounted.
+    pub(crate) fn left_dirty(&self, options: &str, f: impl FnOnce(&Path)) {
+        let kept = self.dir.path().join("kept");
+        self.with_kernel_options(options, |at| {
+            f(at);
+            std::fs::copy(self.path(), &kept).expect("a copy");
+        });
+        std::fs::rename(&kept, self.path()).expect("the copy takes its place");
+    }
+
+    /// Another file with the same bytes.
+    pub(crate) fn twin(&self) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let twin = Self { dir, start: self.start, len: self.len };
+        std::fs::copy(self.path(), twin.path()).expect("a copy");
+        twin
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("image")
@@ -162,9 +180,14 @@ impl TestImage {
 
     /// Change it with the kernel's driver, mounted read-write at the path that `f` gets.
     pub(crate) fn with_kernel(&self, f: impl FnOnce(&Path)) {
+        self.with_kernel_options("rw", f);
+    }
+
+    /// The same, with options of the mount.
+    pub(crate) fn with_kernel_options(&self, options: &str, f: impl FnOnce(&Path)) {
         let at = self.dir.path().join("mnt");
         std::fs::create_dir_all(&at).expect("a mount point");
-        let options = format!("loop,rw,offset={},sizelimit={}", self.start, self.len);
+        let options = format!("loop,offset={},sizelimit={},{options}", self.start, self.len);
         let path = self.path();
         let _mounted = Mounted::new(
             path.to_str().expect("a plain path"),

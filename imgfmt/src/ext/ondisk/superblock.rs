@@ -104,7 +104,7 @@ pub(crate) struct Superblock {
     times_hi: [u8; 7],
     encoding: U16,
     encoding_flags: U16,
-    orphan_file_inum: U32,
+    pub(crate) orphan_file_inum: U32,
     reserved: [u8; 376],
     pub(crate) checksum: U32,
 }
@@ -129,6 +129,13 @@ impl Superblock {
         if wide {
             self.free_blocks_count_hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         }
+    }
+
+    /// Take over what `home` says of errors: the kernel writes that without the journal.
+    pub(crate) fn keep_errors_of(&mut self, home: &Self) {
+        self.state = (self.state.get() | home.state.get() & STATE_ERROR).into();
+        self.error_count = home.error_count;
+        self.error_records = home.error_records;
     }
 
     /// Time of the last write, in Unix seconds; 40 bits of it are kept.
