@@ -1,5 +1,8 @@
 //! The table that we write, read by those who mount by it: libmount (through findmnt of util-linux) and getmntent(3).
 
+#[path = "guest/libmount.rs"]
+mod libmount;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -19,43 +22,6 @@ fn entry(source: &str, target: &str, fstype: &str, options: &str, passno: u32) -
         freq: 0,
         passno,
     }
-}
-
-/// The entries as libmount reads them.
-fn libmount(file: &Path) -> Vec<Entry> {
-    let output = Command::new("findmnt")
-        .args([
-            "--list",
-            "--json",
-            "--output",
-            "SOURCE,TARGET,FSTYPE,OPTIONS,FREQ,PASSNO",
-            "--tab-file",
-        ])
-        .arg(file)
-        .output()
-        .expect("findmnt runs: install the package util-linux");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && errors.is_empty(), "findmnt: {errors}");
-    let json: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("findmnt prints JSON");
-    let entries = json["filesystems"].as_array().expect("a list");
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or("").to_owned();
-    let number = |value: &serde_json::Value| {
-        u32::try_from(value.as_u64().expect("a number")).expect("a small one")
-    };
-    entries
-        .iter()
-        .map(|line| Entry {
-            freq: number(&line["freq"]),
-            ..entry(
-                &text(&line["source"]),
-                &text(&line["target"]),
-                &text(&line["fstype"]),
-                &text(&line["options"]),
-                number(&line["passno"]),
-            )
-        })
-        .collect()
 }
 
 /// The entries as the C library reads them.
@@ -146,7 +112,7 @@ fn libmount_and_getmntent_read_back_each_nasty_field() {
         entries
     };
     let c_library = sorted(getmntent(directory, &file));
-    let libmount = sorted(libmount(&file));
+    let libmount = sorted(libmount::read(&file));
     let expected = sorted(entries);
     assert_eq!(libmount, expected);
     assert_eq!(c_library, expected);
@@ -162,7 +128,7 @@ fn findmnt_finds_no_fault_in_an_edited_table_but_that_the_disks_are_not_here() {
     let directory = scratch.path();
     let file = directory.join("fstab");
     std::fs::write(&file, edit(old.as_bytes(), &devices, &entries).text).expect("written");
-    let read = libmount(&file);
+    let read = libmount::read(&file);
     let output = Command::new("findmnt")
         .args(["--verify", "--tab-file"])
         .arg(&file)

@@ -1,7 +1,6 @@
 //! No value of a document gets out of its place: whole documents of nasty values are planned, and those who will read
 //! the results say what they read: xl's parser for the configuration, libmount for fstab, dash for the jobs.
 
-use std::path::Path;
 use std::process::Command;
 
 use autoxen::guest::fstab::Entry;
@@ -73,41 +72,6 @@ fn written(plan: &autoxen::plan::Plan, path: &str) -> Vec<u8> {
     }
 }
 
-/// What libmount reads: source, target, type, options, pass.
-fn libmount(table: &Path) -> Vec<Entry> {
-    let output = Command::new("findmnt")
-        .args([
-            "--list",
-            "--json",
-            "--output",
-            "SOURCE,TARGET,FSTYPE,OPTIONS,FREQ,PASSNO",
-            "--tab-file",
-        ])
-        .arg(table)
-        .output()
-        .expect("findmnt runs: install the package util-linux");
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let json: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("findmnt prints JSON");
-    let text = |value: &serde_json::Value| value.as_str().expect("text").as_bytes().to_vec();
-    let number = |value: &serde_json::Value| {
-        u32::try_from(value.as_u64().expect("a number")).expect("a small one")
-    };
-    let entry = |line: &serde_json::Value| Entry {
-        source: text(&line["source"]),
-        target: text(&line["target"]),
-        fstype: text(&line["fstype"]),
-        options: text(&line["options"]),
-        freq: number(&line["freq"]),
-        passno: number(&line["passno"]),
-    };
-    json["filesystems"].as_array().expect("a list").iter().map(entry).collect()
-}
-
 #[test]
 fn a_thousand_nasty_documents_are_refused_or_say_to_xl_libmount_and_sh_what_they_mean() {
     let scratch =
@@ -133,7 +97,7 @@ fn a_thousand_nasty_documents_are_refused_or_say_to_xl_libmount_and_sh_what_they
 
         let table = directory.join("fstab");
         std::fs::write(&table, written(&plan, "/etc/fstab")).expect("written");
-        let read = libmount(&table);
+        let read = crate::libmount::read(&table);
         let image = &case.document.images[1];
         let MountPoint::Path(target) = &image.mountpoint.value else { panic!("it has one") };
         let options = image.options.as_ref().expect("it has some").trim().to_owned();

@@ -8,6 +8,8 @@ mod examples;
 #[path = "../xl/judge.rs"]
 mod judge;
 mod judged;
+#[path = "../guest/libmount.rs"]
+mod libmount;
 #[path = "../xl/nasty.rs"]
 mod nasty;
 mod refusals;
