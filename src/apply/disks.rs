@@ -147,7 +147,6 @@ fn edit(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64) -> Result<Vec<
         }
     };
     image.commit(&changes.bytes).map_err(|e| failure(named, &e))?;
-    image.sync().map_err(|e| failure(named, &e))?;
     drop(image);
     let file = File::open(to).map_err(|e| Failure::host("cannot read", named, &e))?;
     changes

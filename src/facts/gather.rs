@@ -18,9 +18,6 @@ use crate::newfile::create_like;
 use crate::progress::Progress;
 use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint, Spanned};
 
-/// The largest image that is unpacked, in bytes: a small file may claim to hold any number of zeros.
-const UNPACKED_MAX: u64 = 16 << 40;
-
 /// What was found, and where the bytes are.
 #[derive(Debug)]
 pub struct Gathered {
@@ -319,14 +316,20 @@ impl Gatherer<'_> {
         let result = create_like(&unpacked, path)
             .map_err(|e| imgfmt::Error::io("cannot unpack it", e))
             .and_then(|to| {
-                compressed::unpack(&image, compression, &to, UNPACKED_MAX, &mut |done, total| {
-                    bar.set(done, total);
-                    if interrupt::asked() {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                })
+                compressed::unpack(
+                    &image,
+                    compression,
+                    &to,
+                    compressed::DEFAULT_LIMIT,
+                    &mut |done, total| {
+                        bar.set(done, total);
+                        if interrupt::asked() {
+                            ControlFlow::Break(())
+                        } else {
+                            ControlFlow::Continue(())
+                        }
+                    },
+                )
             });
         interrupt::check()?;
         result.map_err(|e| match e {
