@@ -45,6 +45,28 @@ impl Changes {
         self.writes.iter().map(|(&offset, bytes)| (offset, bytes.as_slice()))
     }
 
+    /// (offset, how many), both in bytes, in rising order.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.iter().map(|(offset, bytes)| (offset, bytes.len() as u64))
+    }
+
+    /// Change `bytes`, which lie at `offset`, where they are to be changed.
+    pub(crate) fn overlay(&self, offset: u64, bytes: &mut [u8]) {
+        let end = offset + bytes.len() as u64;
+        // The last range that begins before `offset` may reach into it.
+        let first = self.writes.range(..=offset).next_back().map_or(offset, |(&at, _)| at);
+        for (&at, new) in self.writes.range(first..end) {
+            let from = at.max(offset);
+            let to = (at + new.len() as u64).min(end);
+            if from >= to {
+                continue;
+            }
+            let into = |at: u64, start: u64| usize::try_from(at - start).expect("within a slice");
+            bytes[into(from, offset)..into(to, offset)]
+                .copy_from_slice(&new[into(from, at)..into(to, at)]);
+        }
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()

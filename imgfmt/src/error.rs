@@ -70,6 +70,18 @@ pub enum Error {
     /// Somebody else has the image open.
     #[error("the image is in use: {0}")]
     Busy(String),
+    /// An edit in place was interrupted, and the undo file that brings the image back was not used yet: by
+    /// [`recover`](crate::recover), or by opening the image for an edit.
+    #[error("`{}`: an edit of it was interrupted and has to be undone first", .0.display())]
+    Interrupted(PathBuf),
+    /// A file that has the name of an image's undo file, and is not to be used. It was left as it is.
+    #[error("`{}` has the name of an undo file, but cannot be used: {what}", .path.display())]
+    ForeignUndo {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// The host has no room for what must be written.
     #[error("no space left on the host: {0}")]
     HostFull(String),

@@ -8,6 +8,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -18,8 +19,10 @@ use crate::busy::{self, Intent};
 use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::host;
+use crate::in_place::{Disk, Guard, InPlace};
 use crate::reserve::{self, Way};
 use crate::storage::{Reader, Storage};
+use crate::undo_file;
 
 /// A raw image, opened read-only under a shared lock, read with `pread`.
 #[derive(Debug)]
@@ -34,7 +37,8 @@ impl Image {
     /// Open `path`.
     ///
     /// # Errors
-    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where somebody may be writing to it.
+    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where somebody may be writing to it,
+    /// [`Error::Interrupted`] where an edit in place was, and has to be undone.
     pub fn open(path: &Path) -> Result<Self> {
         let file = open_regular(path, OpenOptions::new().read(true))?;
         match file.try_lock_shared() {
@@ -44,6 +48,9 @@ impl Image {
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
         refuse_occupied(&file, path, Intent::Read)?;
+        if undo_file::find(&file, path)?.is_some() {
+            return Err(Error::Interrupted(path.into()));
+        }
         let found = file.metadata().map_err(|e| at(path, e))?;
         Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
     }
@@ -95,11 +102,16 @@ pub struct ImageMut {
 }
 
 impl ImageMut {
-    /// Open `path`.
+    /// Open `path`. An edit in place that was interrupted is undone.
     ///
     /// # Errors
-    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where anybody else has it open.
+    /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where anybody else has it open,
+    /// [`Error::ForeignUndo`] where an undo file beside it is not of this image as it is now.
     pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self::open_recovered(path)?.0)
+    }
+
+    fn open_recovered(path: &Path) -> Result<(Self, Recovered)> {
         let file = open_regular(path, OpenOptions::new().read(true).write(true))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -108,7 +120,27 @@ impl ImageMut {
         }
         refuse_occupied(&file, path, Intent::Write)?;
         let map = map(&file).map_err(|e| at(path, e))?;
-        Ok(Self { file, path: path.into(), map })
+        let mut image = Self { file, path: path.into(), map };
+        let recovered = image.roll_back()?;
+        Ok((image, recovered))
+    }
+
+    /// Undo an edit that was interrupted.
+    fn roll_back(&mut self) -> Result<Recovered> {
+        let Some((place, undo)) = undo_file::find(&self.file, &self.path)? else {
+            return Ok(Recovered::Nothing);
+        };
+        let changes = undo
+            .roll_back(self)
+            .map_err(|what| Error::ForeignUndo { path: place.clone(), what })?;
+        self.reserve(&[&changes])?;
+        let mut disk = Reserved { image: self, place: None };
+        for (offset, bytes) in changes.iter() {
+            disk.write_at(offset, bytes)?;
+        }
+        disk.sync()?;
+        undo_file::remove(&place)?;
+        Ok(Recovered::RolledBack { bytes: changes.len() })
     }
 
     /// The path it was opened by.
@@ -118,15 +150,14 @@ impl ImageMut {
 
     /// Reserve host blocks for every range, then write all of them, then sync the pages that were touched.
     ///
+    /// A crash may leave any part of it: this is for a copy that nobody else sees yet.
+    ///
     /// # Errors
     /// [`Error::HostFull`], [`Error::Busy`] where the file is not as long as it was, and [`Error::Corrupt`] where a range
     /// lies past the end: nothing was written. [`Error::Io`] where the sync failed: something may have been.
     pub fn commit(&mut self, changes: &Changes) -> Result<()> {
-        self.check_len()?;
-        reserve::check_within(changes, self.len())?;
-        let page = rustix::param::page_size() as u64;
-        let runs = reserve::page_runs(changes, page, self.len());
-        match reserve::reserve(&self.file, &runs)? {
+        let (runs, way) = self.reserve(&[changes])?;
+        match way {
             Way::Map => {
                 for (offset, bytes) in changes.iter() {
                     let start = usize::try_from(offset).expect("the map holds it");
@@ -145,6 +176,39 @@ impl ImageMut {
         let start = usize::try_from(first.start).expect("the map holds it");
         let len = usize::try_from(last.end - first.start).expect("the map holds it");
         self.map.flush_range(start, len).map_err(|e| host::write_error(&self.file, "sync", e))
+    }
+
+    /// Carry out an edit where the image stands, such that a crash at any moment leaves it as it was or as it is to be,
+    /// once the file system's journal is replayed or, without one, the undo file is used ([`recover`]).
+    ///
+    /// Host blocks for all steps are reserved before the first byte changes.
+    ///
+    /// # Errors
+    /// Those of [`ImageMut::commit`]; [`Error::Unsupported`] where an undo file is needed and cannot be had. Nothing was
+    /// written then. [`Error::Io`] where a write or a sync failed: the image is as after a crash.
+    pub fn commit_in_place(&mut self, edit: &InPlace) -> Result<()> {
+        if edit.is_empty() {
+            return Ok(());
+        }
+        let place = match edit.guard() {
+            Guard::Journal => None,
+            Guard::Undo => Some(undo_file::Place::new(&self.file, &self.path)?),
+        };
+        self.reserve(&edit.steps().collect::<Vec<_>>())?;
+        edit.apply(&mut Reserved { image: self, place })
+    }
+
+    /// Give all that is to be written its host blocks: which pages, and how they may be written.
+    fn reserve(&self, steps: &[&Changes]) -> Result<(Vec<Range<u64>>, Way)> {
+        self.check_len()?;
+        for step in steps {
+            reserve::check_within(step, self.len())?;
+        }
+        let page = rustix::param::page_size() as u64;
+        let ranges = steps.iter().flat_map(|step| step.ranges());
+        let runs = reserve::page_runs(ranges, page, self.len());
+        let way = reserve::reserve(&self.file, &runs)?;
+        Ok((runs, way))
     }
 
     /// Wait until all that was committed is on the disk.
@@ -173,6 +237,64 @@ impl Storage for ImageMut {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         Storage::read_at(&self.map[..], offset, buf)
     }
+}
+
+/// An image with room for all that is to be written in place.
+///
+/// It is written with `pwrite`, not through the map: a process that is killed in the middle of a copy through a map leaves
+/// any number of bytes of it, while the host's kernel copies a page, and so each sector, in one go.
+struct Reserved<'a> {
+    image: &'a mut ImageMut,
+    place: Option<undo_file::Place>,
+}
+
+impl Storage for Reserved<'_> {
+    fn len(&self) -> u64 {
+        self.image.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.image.read_at(offset, buf)
+    }
+}
+
+impl Disk for Reserved<'_> {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let file = &self.image.file;
+        file.write_all_at(bytes, offset).map_err(|e| host::write_error(file, "commit", e))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.image.sync()
+    }
+
+    fn keep_undo(&mut self, undo: &[u8]) -> Result<()> {
+        self.place.as_ref().expect("an edit with an undo file has a place for it").keep(undo)
+    }
+
+    fn drop_undo(&mut self) -> Result<()> {
+        self.place.as_ref().expect("an edit with an undo file has a place for it").remove()
+    }
+}
+
+/// What [`recover`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// No edit was interrupted, or a journal guards it: the kernel, `e2fsck` and this library replay that themselves.
+    Nothing,
+    /// An edit was undone.
+    RolledBack {
+        /// Bytes that were put back; 0 where the edit had not begun to change what anybody reads.
+        bytes: u64,
+    },
+}
+
+/// Undo an edit in place of the image at `path` that was interrupted, if one was.
+///
+/// # Errors
+/// Those of [`ImageMut::open`].
+pub fn recover(path: &Path) -> Result<Recovered> {
+    Ok(ImageMut::open_recovered(path)?.1)
 }
 
 #[expect(

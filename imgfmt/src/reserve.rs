@@ -38,16 +38,25 @@ pub(crate) enum Way {
 /// How much is read and written back at a time, in bytes.
 const PIECE: u64 = 1 << 20;
 
-/// The runs of whole pages of `page` bytes that `changes` touches, joined where they meet, cut off at `len`, the length
-/// of the file.
-pub(crate) fn page_runs(changes: &Changes, page: u64, len: u64) -> Vec<Range<u64>> {
+/// The runs of whole pages of `page` bytes that ranges (offset and length in bytes, in any order) touch, joined where they
+/// meet, cut off at `len`, the length of the file.
+pub(crate) fn page_runs(
+    ranges: impl Iterator<Item = (u64, u64)>,
+    page: u64,
+    len: u64,
+) -> Vec<Range<u64>> {
+    let mut pages: Vec<Range<u64>> = ranges
+        .map(|(offset, count)| {
+            let end = (offset + count).next_multiple_of(page).min(len);
+            offset / page * page..end
+        })
+        .collect();
+    pages.sort_by_key(|run| run.start);
     let mut runs: Vec<Range<u64>> = Vec::new();
-    for (offset, bytes) in changes.iter() {
-        let start = offset / page * page;
-        let end = (offset + bytes.len() as u64).next_multiple_of(page).min(len);
+    for run in pages {
         match runs.last_mut() {
-            Some(last) if start <= last.end => last.end = last.end.max(end),
-            _ => runs.push(start..end),
+            Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+            _ => runs.push(run),
         }
     }
     runs
@@ -182,8 +191,12 @@ mod tests {
             changes.insert(offset, vec![1; len]);
         }
         // 4095..4097 touches pages 0 and 1, 8192 page 2; the last page has 40960 - 100 bytes of file.
-        assert_eq!(page_runs(&changes, 4096, 40_960), [0..12_288, 16_384..20_480, 36_864..40_960]);
-        assert_eq!(page_runs(&changes, 4096, 40_960 - 100).last(), Some(&(36_864..40_860)));
+        let expected = [0..12_288, 16_384..20_480, 36_864..40_960];
+        assert_eq!(page_runs(changes.ranges(), 4096, 40_960), expected);
+        let backwards: Vec<_> = changes.ranges().collect();
+        assert_eq!(page_runs(backwards.into_iter().rev(), 4096, 40_960), expected);
+        let cut = page_runs(changes.ranges(), 4096, 40_960 - 100);
+        assert_eq!(cut.last(), Some(&(36_864..40_860)));
     }
 
     #[test]

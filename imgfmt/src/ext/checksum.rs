@@ -17,6 +17,64 @@ pub(crate) fn superblock(bytes: &[u8]) -> u32 {
     crc32c(!0, &bytes[..bytes.len() - 4])
 }
 
+/// Bytes that a disk writes whole or not at all.
+pub(crate) const SECTOR: usize = 512;
+
+/// The state of a superblock's checksum behind its first sector: see [`seal_superblock`].
+pub(crate) fn superblock_state(bytes: &[u8]) -> u32 {
+    crc32c(!0, &bytes[..SECTOR])
+}
+
+/// Fill a superblock's checksum such that each of its two sectors may reach the disk without the other.
+///
+/// What an edit changes lies in the first sector, the checksum in the second, and a crash may leave the one new and the
+/// other old. A journal does not help: the superblock is read, and its checksum verified, before the log is. So the
+/// first sector is made to leave the checksum in `state`, the one that it had before; then each second sector ends in a
+/// checksum that is right behind each first one.
+///
+/// ```text
+/// first sector       state      second sector     checksum
+/// old                   S       old               crc(S, old second)
+/// new, balanced         S       new               crc(S, new second)
+/// ```
+/// Four bytes that nobody reads make up for all the others. A CRC-32 is a shift register of 32 bits and can be run
+/// backwards: with A the state before these bytes, and B the state that the bytes behind them have to start from to end in
+/// `state`, feeding four bytes `x` is adding them to A and shifting 32 times. So B is shifted back, and `x` is what it
+/// differs by from A.
+///
+/// The bytes are the last four of `s_last_mounted`, behind the end of its text. Where the text is that long they are
+/// `s_algorithm_usage_bitmap`, which only `compression` gives a meaning: such a file system is not edited.
+pub(crate) fn seal_superblock(bytes: &mut [u8], state: u32) {
+    const LAST_MOUNTED: usize = 0x88;
+    const LAST_MOUNTED_LEN: usize = 64;
+    const ALGORITHM_USAGE_BITMAP: usize = 0xC8;
+    let tail = LAST_MOUNTED + LAST_MOUNTED_LEN - 4;
+    let has_end = bytes[LAST_MOUNTED..tail].contains(&0);
+    let at = if has_end { tail } else { ALGORITHM_USAGE_BITMAP };
+    let before = crc32c(!0, &bytes[..at]);
+    let behind = crc32c_back(state, &bytes[at + 4..SECTOR]);
+    let balance = before ^ crc32c_back(behind, &[0; 4]);
+    bytes[at..at + 4].copy_from_slice(&balance.to_le_bytes());
+    debug_assert_eq!(superblock_state(bytes), state);
+    let crc = superblock(bytes);
+    let end = bytes.len() - 4;
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The state from which `bytes` led to `state`.
+fn crc32c_back(state: u32, bytes: &[u8]) -> u32 {
+    // The polynomial with its bits reversed. Its highest bit is set, so that the highest bit of a state tells whether it
+    // was added in the last shift.
+    const POLYNOMIAL: u32 = 0x82F6_3B78;
+    bytes.iter().rev().fold(state, |state, &byte| {
+        let unshifted = (0..8).fold(state, |state, _| match state >> 31 {
+            0 => state << 1,
+            _ => (state ^ POLYNOMIAL) << 1 | 1,
+        });
+        unshifted ^ u32::from(byte)
+    })
+}
+
 /// The seed for everything that belongs to one inode.
 pub(crate) fn inode_seed(seed: u32, nr: InodeNr, generation: u32) -> u32 {
     crc32c(crc32c(seed, &nr.0.to_le_bytes()), &generation.to_le_bytes())
@@ -95,12 +153,51 @@ pub(crate) fn high(crc: u32) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{crc32c, high, low};
+    use super::{crc32c, crc32c_back, high, low, seal_superblock, superblock, superblock_state};
 
     // The check value of CRC-32C is 0xE3069283; without the final inversion it is the complement.
     #[test]
     fn nothing_is_inverted_at_the_end() {
         assert_eq!(crc32c(!0, b"123456789"), !0xE306_9283);
         assert_eq!((low(0xE306_9283), high(0xE306_9283)), (0x9283, 0xE306));
+    }
+
+    #[test]
+    fn a_crc_runs_backwards() {
+        let forwards = crc32c(0x1234_5678, b"123456789");
+        assert_eq!(crc32c_back(forwards, b"123456789"), 0x1234_5678);
+    }
+
+    /// Bytes of a superblock that was mounted at `path`.
+    fn sample(path: &[u8]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..1024_u32).map(|i| (i * 7 % 251) as u8).collect();
+        bytes[0x88..0xC8].fill(0);
+        bytes[0x88..0x88 + path.len()].copy_from_slice(path);
+        let crc = superblock(&bytes);
+        bytes[1020..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn each_sector_of_a_sealed_superblock_goes_with_each_of_the_old_one() {
+        // 59 bytes and their zero leave the last four; with one more they are part of the text.
+        for (path, changed) in [(&b"/"[..], 0xC4), (&[b'x'; 59], 0xC4), (&[b'x'; 60], 0xC8)] {
+            let old = sample(path);
+            let mut new = old.clone();
+            // A count of the first sector, and a time of the second.
+            new[0x0C] ^= 0x5A;
+            new[0x274] ^= 1;
+            seal_superblock(&mut new, superblock_state(&old));
+            for sectors in [[&old, &old], [&old, &new], [&new, &old], [&new, &new]] {
+                let torn = [&sectors[0][..512], &sectors[1][512..]].concat();
+                let stored = u32::from_le_bytes(torn[1020..].try_into().expect("four bytes"));
+                assert_eq!(stored, superblock(&torn));
+            }
+            let differ: Vec<usize> = (0..1020).filter(|&at| old[at] != new[at]).collect();
+            assert!(
+                differ.iter().all(|at| [0x0C, 0x274].contains(at) || at & !3 == changed),
+                "{differ:x?}"
+            );
+        }
     }
 }

@@ -24,7 +24,9 @@
 //! lead out of it.
 //!
 //! A journal that has to be replayed is replayed in memory to read, and with the edit to write. Changes do not go through
-//! it: they are for an image that nobody else sees until they are written whole.
+//! it: they are for an image that nobody else sees until they are written whole. For any other image there is
+//! [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place) writes
+//! such an edit, and a crash leaves all of it or nothing.
 
 mod acl;
 mod alloc;
@@ -34,6 +36,7 @@ mod checksum;
 mod dir;
 mod feature;
 mod file;
+mod finish;
 mod fs;
 mod geometry;
 mod group;

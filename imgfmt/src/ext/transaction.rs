@@ -10,28 +10,24 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use zerocopy::IntoBytes;
-
-use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
-use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::fs::Fs;
 use crate::ext::geometry::Geometry;
 use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
-use crate::ext::ondisk::superblock::{OFFSET, Superblock};
+use crate::ext::ondisk::superblock::Superblock;
 
 /// An edit of a file system, begun by [`Fs::begin`]. Dropping it is the rollback.
 pub struct Transaction<'a> {
-    fs: &'a Fs<'a>,
-    superblock: Box<Superblock>,
+    pub(super) fs: &'a Fs<'a>,
+    pub(super) superblock: Box<Superblock>,
     now: i64,
-    meta: BTreeMap<BlockNr, Vec<u8>>,
-    data: BTreeMap<BlockNr, Vec<u8>>,
+    pub(super) meta: BTreeMap<BlockNr, Vec<u8>>,
+    pub(super) data: BTreeMap<BlockNr, Vec<u8>>,
     freed: BTreeMap<GroupNr, Vec<u8>>,
     undo: Option<Undo>,
 }
@@ -219,7 +215,8 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn is_freed(&self, block: BlockNr) -> bool {
+    /// Whether a block was freed in this transaction.
+    pub(super) fn is_freed(&self, block: BlockNr) -> bool {
         self.geometry().group_of(block).is_ok_and(|(group, index)| {
             self.freed.get(&group).is_some_and(|bits| bitmap::get(bits, index))
         })
@@ -244,96 +241,6 @@ impl<'a> Transaction<'a> {
         let words = self.superblock.feature_ro_compat.get() | RoCompat::LARGE_FILE.bits();
         self.superblock.feature_ro_compat = words.into();
         Ok(())
-    }
-
-    /// End the edit: all that is to be written, the replay of a journal that needs it included. Without either that is
-    /// nothing.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] where the image used a block for two things, which shows only now; [`Error::Io`] where the
-    /// superblock's neighbours cannot be read.
-    pub fn finish(mut self) -> Result<Changes> {
-        let mut changes = Changes::new();
-        if self.meta.is_empty() && self.fs.recovery().is_none() {
-            return Ok(changes);
-        }
-        self.seal_superblock()?;
-        self.replay()?;
-        for (&first, bytes) in &self.data {
-            // A block of metadata that was touched after it was given out as free.
-            self.check_untouched(first, bytes.len() as u64 / self.geometry().block_size as u64)?;
-        }
-        let block_size = self.geometry().block_size as u64;
-        let start = self.fs.volume().start();
-        // Moved, not copied: file data may be large.
-        for (block, bytes) in std::mem::take(&mut self.meta) {
-            if !self.is_freed(block) {
-                changes.insert(start + block.0 * block_size, bytes);
-            }
-        }
-        for (first, bytes) in std::mem::take(&mut self.data) {
-            let runs = self.kept(first, bytes.len() as u64 / block_size);
-            if runs.as_slice() == [(first, bytes.len() as u64 / block_size)] {
-                changes.insert(start + first.0 * block_size, bytes);
-                continue;
-            }
-            for (run, len) in runs {
-                let from = usize::try_from((run.0 - first.0) * block_size).expect("in memory");
-                let to = from + usize::try_from(len * block_size).expect("in memory");
-                changes.insert(start + run.0 * block_size, bytes[from..to].to_vec());
-            }
-        }
-        Ok(changes)
-    }
-
-    /// Bring home what only the log has, and empty it.
-    fn replay(&mut self) -> Result<()> {
-        let fs = self.fs;
-        let Some(recovery) = fs.recovery() else { return Ok(()) };
-        for (home, _) in recovery.copies(BlockNr(0), u64::MAX) {
-            // What was free and got new content has no need of its old one.
-            if !self.meta.contains_key(&home) && !self.has_data(home) {
-                let bytes = fs.read_block(home)?.into_owned();
-                self.meta.insert(home, bytes);
-            }
-        }
-        if let Some((block, bytes)) = recovery.superblock() {
-            self.check_untouched(block, 1)?;
-            self.meta.insert(block, bytes.to_vec());
-        }
-        Ok(())
-    }
-
-    fn has_data(&self, block: BlockNr) -> bool {
-        let block_size = self.geometry().block_size as u64;
-        let before = self.data.range(..=block).next_back();
-        before.is_some_and(|(first, run)| block.0 - first.0 < run.len() as u64 / block_size)
-    }
-
-    /// Runs of data that were not freed again.
-    fn kept(&self, first: BlockNr, count: u64) -> Vec<(BlockNr, u64)> {
-        let mut runs: Vec<(BlockNr, u64)> = Vec::new();
-        for block in (first.0..first.0 + count).map(BlockNr).filter(|&b| !self.is_freed(b)) {
-            match runs.last_mut() {
-                Some((start, len)) if start.0 + *len == block.0 => *len += 1,
-                _ => runs.push((block, 1)),
-            }
-        }
-        runs
-    }
-
-    fn seal_superblock(&mut self) -> Result<()> {
-        self.superblock.set_wtime(self.now);
-        if self.geometry().has_metadata_csum() {
-            self.superblock.checksum = checksum::superblock(self.superblock.as_bytes()).into();
-        }
-        let block_size = self.geometry().block_size as u64;
-        let offset = usize::try_from(OFFSET % block_size).expect("1024 at most");
-        let superblock = self.superblock.clone();
-        let bytes = superblock.as_bytes();
-        self.edit_block(self.geometry().superblock_block(), |block| {
-            block[offset..offset + bytes.len()].copy_from_slice(bytes);
-        })
     }
 }
 

@@ -178,6 +178,31 @@ impl TestImage {
         tree
     }
 
+    /// Where the file system begins, in bytes.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Let `e2fsck` replay the log; there must be nothing else for it to do.
+    pub(crate) fn recover_by_e2fsck(&self) {
+        // e2fsck 1.47 forgets the offset when it opens the file again after the replay.
+        let start = usize::try_from(self.start).expect("small");
+        let (before, volume) = (&self.bytes()[..start], self.dir.path().join("volume"));
+        std::fs::write(&volume, &self.bytes()[start..]).expect("a write");
+        let output = run("e2fsck", &["-fp", volume.to_str().expect("a plain path")]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{}: {text}", output.status);
+        let recovered = std::fs::read(&volume).expect("the volume");
+        std::fs::write(self.path(), [before, &recovered].concat()).expect("a write");
+        self.fsck();
+    }
+
+    /// Every file as the kernel's driver sees it once it has replayed the log.
+    pub(crate) fn kernel_recovered_tree(&self) -> Tree {
+        self.with_kernel(|_| {});
+        self.kernel_tree()
+    }
+
     /// Change it with the kernel's driver, mounted read-write at the path that `f` gets.
     pub(crate) fn with_kernel(&self, f: impl FnOnce(&Path)) {
         self.with_kernel_options("rw", f);

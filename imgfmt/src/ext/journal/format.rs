@@ -25,14 +25,14 @@ const CSUM_V3: u32 = 16;
 /// `s_feature_incompat`: room for fast commits behind the log. Only a journal in use has it.
 pub(super) const FAST_COMMIT: u32 = 32;
 
-const FLAG_ESCAPE: u16 = 1;
-const FLAG_SAME_UUID: u16 = 2;
-const FLAG_LAST_TAG: u16 = 8;
+pub(super) const FLAG_ESCAPE: u16 = 1;
+pub(super) const FLAG_SAME_UUID: u16 = 2;
+pub(super) const FLAG_LAST_TAG: u16 = 8;
 
 /// `s_checksum_type`: CRC-32C.
 const TYPE_CRC32C: u8 = 4;
 /// `h_chksum_type`: CRC-32.
-const TYPE_CRC32: u8 = 1;
+pub(super) const TYPE_CRC32: u8 = 1;
 /// Blocks for fast commits where `s_num_fc_blks` is 0.
 const FAST_COMMIT_BLOCKS: u32 = 256;
 /// Blocks that the kernel leaves to the log before it sets room for fast commits apart.
@@ -70,8 +70,12 @@ pub(super) struct Format {
     pub(super) is_async: bool,
     /// Whether fast commits may lie behind the ring.
     pub(super) has_fast_commits: bool,
-    wide: bool,
-    seed: u32,
+    /// Whether block numbers have 64 bits.
+    pub(super) wide: bool,
+    /// The seed of all CRC-32C checksums.
+    pub(super) seed: u32,
+    /// `s_uuid` of the journal.
+    pub(super) uuid: [u8; 16],
 }
 
 /// A tag of a descriptor.
@@ -155,11 +159,12 @@ impl Format {
             has_fast_commits,
             wide: incompat & WIDE != 0,
             seed: crc32c(!0, &sb.uuid),
+            uuid: sb.uuid,
         })
     }
 
     /// Whether each block carries a CRC-32C.
-    fn has_crc32c(&self) -> bool {
+    pub(super) fn has_crc32c(&self) -> bool {
         matches!(self.checksum, Checksum::V2 | Checksum::V3)
     }
 
@@ -181,7 +186,7 @@ impl Format {
     }
 
     /// Bytes at the end of descriptors and revoke blocks that hold their checksum.
-    fn tail_len(&self) -> usize {
+    pub(super) fn tail_len(&self) -> usize {
         if self.has_crc32c() { 4 } else { 0 }
     }
 
@@ -265,20 +270,8 @@ impl Format {
     }
 
     /// The superblock of an empty log whose next transaction is `sequence`, as the kernel leaves it.
-    pub(super) fn emptied(&self, mut block: Vec<u8>, sequence: u32) -> Vec<u8> {
-        let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");
-        sb.start = 0.into();
-        sb.sequence = sequence.into();
-        if self.has_fast_commits {
-            let words = sb.feature_incompat.get() & !FAST_COMMIT;
-            sb.feature_incompat = words.into();
-        }
-        if self.has_crc32c() {
-            let crc = superblock_checksum(&block);
-            let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");
-            sb.checksum = crc.into();
-        }
-        block
+    pub(super) fn emptied(&self, block: Vec<u8>, sequence: u32) -> Vec<u8> {
+        self.started(block, 0, sequence)
     }
 }
 
@@ -301,7 +294,7 @@ fn checksum(compat: u32, incompat: u32) -> Result<Checksum> {
     }
 }
 
-fn superblock_checksum(bytes: &[u8]) -> u32 {
+pub(super) fn superblock_checksum(bytes: &[u8]) -> u32 {
     const AT: usize = std::mem::offset_of!(Superblock, checksum);
     let crc = crc32c(crc32c(!0, &bytes[..AT]), &[0; 4]);
     crc32c(crc, &bytes[AT + 4..size_of::<Superblock>()])

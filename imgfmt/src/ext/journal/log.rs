@@ -47,6 +47,11 @@ pub(crate) fn superblock_location(blocks: &impl Blocks) -> Result<BlockNr> {
     map::lookup(blocks, &inode, 0)?.start.ok_or_else(|| damaged(inode.nr(), "no first block"))
 }
 
+/// Blocks of the volume that say where the log lies: of its extent tree, or indirect ones.
+pub(super) fn map_blocks(blocks: &impl Blocks) -> Result<Vec<BlockNr>> {
+    Ok(map::walk(blocks, &inode(blocks)?)?.own)
+}
+
 /// The log of a file system that does not need it must hold nothing.
 pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<()> {
     let bytes = blocks.read_block(superblock_location(blocks)?)?;
@@ -121,7 +126,8 @@ impl Map {
         self.overlaps(block, 1)
     }
 
-    fn overlaps(&self, start: BlockNr, count: u64) -> bool {
+    /// Whether any of `count` blocks of the volume from `start` on is one of the log's.
+    pub(super) fn overlaps(&self, start: BlockNr, count: u64) -> bool {
         let end = BlockNr(start.0.saturating_add(count));
         let before = self.places.range(..end).next_back();
         before.is_some_and(|(first, len)| first.0 + len > start.0)

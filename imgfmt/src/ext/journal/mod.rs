@@ -13,10 +13,13 @@
 //! Fast commits are not replayed: a journal that holds any for its last transaction is refused, as is one on another
 //! device.
 
+mod commit;
+mod encode;
 mod format;
 mod log;
 mod recovery;
 mod replay;
 
+pub(crate) use commit::Commit;
 pub(crate) use log::{check_empty, superblock_location};
 pub(crate) use recovery::Recovery;

@@ -1,0 +1,310 @@
+//! An edit as a transaction in the image's own log, in steps of which each is synced before the next.
+//!
+//! ```text
+//!    what is written                                            what a crash in this step leaves
+//! 1  copies of the old log to their homes                       the old log is replayed: before
+//! 2  the journal's superblock: the log is empty                 before, replayed or not
+//! 3  file data into free blocks; the transaction into the log;  before: the log is empty, whatever its blocks hold
+//!    needs_recovery on
+//! 4  the journal's superblock: the log begins                   before or after: one sector, the point of no return
+//! 5  changed blocks to their homes                              after: the log is replayed
+//! 6  the journal's superblock: the log is empty                 after, replayed or not
+//! 7  needs_recovery off                                         after
+//! ```
+//! Steps 1 and 2 are there only where the log has to be replayed.
+//!
+//! **Torn blocks.** A disk writes sectors of 512 bytes; of a block any of them may be new. The replay mends every block
+//! that has a copy, but some are read before it, by the kernel and by `e2fsck`:
+//!
+//! * The journal's superblock: all its fields lie in its first sector.
+//! * The superblock: its changes lie in two sectors, and its checksum holds for every mix of them
+//!   ([`seal_superblock`]). No field that is read before the replay changes, but `needs_recovery`.
+//! * Group descriptors (the kernel's `ext4_check_descriptors` verifies each one's checksum, and that its bitmaps and
+//!   tables lie in bounds): one of 64 bytes or less lies in one sector, so that it is old or new, and its checksum covers
+//!   nothing else. Larger ones than a sector are refused.
+//! * The journal's inode: it shares its block, but not its bytes, with others. No edit changes it, nor the blocks of its
+//!   map; an image in which an edit would is refused.
+//!
+//! The volume has to begin at a sector for all that, as every partition does.
+//!
+//! **Stale blocks.** A replay goes on as long as it finds the next transaction. Should the block behind ours be left from
+//! an earlier life of the log, and bear just that number, step 3 clears it.
+
+use std::collections::BTreeMap;
+
+use zerocopy::IntoBytes;
+
+use super::format::Format;
+use super::log::{Map, held, map_blocks, superblock_location};
+use crate::Storage;
+use crate::changes::Changes;
+use crate::error::{Error, Result};
+use crate::ext::bitmap;
+use crate::ext::blocks::Blocks;
+use crate::ext::checksum::{self, SECTOR, seal_superblock};
+use crate::ext::feature::Incompat;
+use crate::ext::fs::Fs;
+use crate::ext::group;
+use crate::ext::nr::BlockNr;
+use crate::ext::ondisk::superblock::{OFFSET, Superblock};
+use crate::in_place::InPlace;
+
+/// An edit that is done, and not written.
+pub(crate) struct Commit<'e, 'i> {
+    /// The file system as it was.
+    pub(crate) fs: &'e Fs<'i>,
+    /// Its superblock, as it is to be: with `needs_recovery` off.
+    pub(crate) superblock: Superblock,
+    /// Changed blocks of metadata, the superblock's too.
+    pub(crate) meta: BTreeMap<BlockNr, Vec<u8>>,
+    /// Runs of file data.
+    pub(crate) data: BTreeMap<BlockNr, Vec<u8>>,
+    /// When, in Unix seconds.
+    pub(crate) now: i64,
+}
+
+/// The log that takes the transaction: empty, or emptied by then.
+struct Log {
+    /// The block of its superblock.
+    at: BlockNr,
+    /// That block, of the empty log.
+    empty: Vec<u8>,
+    format: Format,
+    map: Map,
+}
+
+impl Commit<'_, '_> {
+    /// The steps.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] with both numbers where the log has no room; [`Error::Unsupported`] where a crash could leave
+    /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log.
+    pub(crate) fn steps(mut self) -> Result<InPlace> {
+        self.check_sectors()?;
+        let log = self.log()?;
+        self.log_overwrites()?;
+        self.check_apart(&log)?;
+        let state = self.home_state()?;
+        self.put_superblock(state);
+
+        let mut steps = Vec::new();
+        self.replay(&log, state, &mut steps)?;
+        let (first, sequence) = (log.format.first, log.format.sequence);
+        let copies: Vec<_> = self.meta.iter().map(|(home, bytes)| (home.0, &bytes[..])).collect();
+        let blocks = log.format.encode(sequence, self.now.max(0).cast_unsigned(), &copies);
+        let log_blocks = u32::try_from(blocks.len()).expect("check_room() compared it with one");
+
+        let mut prepare = self.superblock_step(self.old_superblock(), true, state);
+        for (start, bytes) in std::mem::take(&mut self.data) {
+            prepare.insert(self.offset(start), bytes);
+        }
+        if let Some((at, bytes)) = self.stale(&log, first + log_blocks, sequence)? {
+            prepare.insert(self.offset(at), bytes);
+        }
+        for (lblk, bytes) in (first..).zip(blocks) {
+            prepare.insert(self.offset(log.block(lblk)?), bytes);
+        }
+        steps.push(prepare);
+        let next = sequence.wrapping_add(1);
+        steps.push(self.journal_step(&log, log.format.started(log.empty.clone(), first, sequence)));
+        let mut homes = Changes::new();
+        for (home, bytes) in std::mem::take(&mut self.meta) {
+            homes.insert(self.offset(home), bytes);
+        }
+        steps.push(homes);
+        steps.push(self.journal_step(&log, log.format.emptied(log.empty.clone(), next)));
+        steps.push(self.superblock_step(self.superblock.clone(), false, state));
+        Ok(InPlace::journal(steps, log_blocks))
+    }
+
+    /// Bytes from the start of the image.
+    fn offset(&self, block: BlockNr) -> u64 {
+        self.fs.volume().start() + block.0 * self.fs.geometry().block_size as u64
+    }
+
+    /// What is read before the log is replayed must not be torn.
+    fn check_sectors(&self) -> Result<()> {
+        let refused = |what: String| Err(Error::Unsupported(what));
+        let start = self.fs.volume().start();
+        if start % SECTOR as u64 != 0 {
+            return refused(format!(
+                "an edit in place of a volume that begins within a sector (at byte {start})"
+            ));
+        }
+        let desc_size = self.fs.geometry().desc_size;
+        if desc_size > SECTOR {
+            return refused(format!(
+                "an edit in place of an ext file system with group descriptors of {desc_size} bytes"
+            ));
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> Result<Log> {
+        let fs = self.fs;
+        let at = superblock_location(fs)?;
+        let empty = match fs.recovery().and_then(|recovery| recovery.superblock()) {
+            Some((_, bytes)) => bytes.to_vec(),
+            None => fs.read_block(at)?.into_owned(),
+        };
+        let format = Format::new(&empty, fs.geometry().block_size, held(fs)?)?;
+        let map = Map::new(fs, format.maxlen)?;
+        Ok(Log { at, empty, format, map })
+    }
+
+    /// A block that was in use must not change before the commit: if file data goes into any, that goes through the log
+    /// too.
+    fn log_overwrites(&mut self) -> Result<()> {
+        let block_size = self.fs.geometry().block_size;
+        let mut over = Vec::new();
+        for (&start, bytes) in &self.data {
+            let count = (bytes.len() / block_size) as u64;
+            for block in (start.0..start.0 + count).map(BlockNr) {
+                let (group, index) = self.fs.geometry().group_of(block)?;
+                let bits = bitmap::blocks(self.fs, &group::read(self.fs, group)?)?;
+                if bitmap::get(&bits, index) {
+                    over.push(start);
+                    break;
+                }
+            }
+        }
+        for start in over {
+            let bytes = self.data.remove(&start).expect("it was found there");
+            for (block, bytes) in (start.0..).zip(bytes.chunks_exact(block_size)) {
+                self.meta.insert(BlockNr(block), bytes.to_vec());
+            }
+        }
+        Ok(())
+    }
+
+    /// The log must have room, and nothing that is changed may be of the journal.
+    fn check_apart(&self, log: &Log) -> Result<()> {
+        let block_size = self.fs.geometry().block_size;
+        let needed = log.format.blocks_for(self.meta.len(), block_size);
+        let room = log.format.room();
+        if u32::try_from(needed).is_ok_and(|needed| needed > room) || needed > u32::MAX as usize {
+            return Err(Error::NoSpace(format!(
+                "blocks of the journal needed: {needed}, there are {room}"
+            )));
+        }
+        let wide = self.meta.keys().next_back().is_some_and(|last| last.0 > u32::MAX.into());
+        if wide && !log.format.wide {
+            return Err(Error::Unsupported(
+                "an ext journal without `64bit`, in a file system that needs it".to_owned(),
+            ));
+        }
+        let map = map_blocks(self.fs)?;
+        let data = self.data.iter().map(|(&start, run)| (start, (run.len() / block_size) as u64));
+        for (start, count) in data.chain(self.meta.keys().map(|&block| (block, 1))) {
+            let blocks = start..BlockNr(start.0 + count);
+            if log.map.overlaps(start, count) || map.iter().any(|block| blocks.contains(block)) {
+                return Err(Error::corrupt(format!(
+                    "block {start} belongs to the journal, and to something else"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The state of the checksum behind the first sector of the superblock, as it is on the disk now.
+    fn home_state(&self) -> Result<Option<u32>> {
+        if !self.fs.geometry().has_metadata_csum() {
+            return Ok(None);
+        }
+        let mut bytes = [0; size_of::<Superblock>()];
+        let read = self.fs.volume().read_at(OFFSET, &mut bytes);
+        read.map_err(|e| Error::io("ext superblock", e))?;
+        Ok(Some(checksum::superblock_state(&bytes)))
+    }
+
+    /// The superblock before the edit, the old log replayed.
+    fn old_superblock(&self) -> Superblock {
+        self.fs.superblock().clone()
+    }
+
+    /// In the log and at home the superblock has `needs_recovery` on, as the kernel's copies have.
+    fn put_superblock(&mut self, state: Option<u32>) {
+        let geometry = self.fs.geometry();
+        let bytes = sealed(self.superblock.clone(), true, state);
+        let offset = OFFSET % geometry.block_size as u64;
+        let offset = usize::try_from(offset).expect("1024 at most");
+        let block = self.meta.get_mut(&geometry.superblock_block());
+        let block = block.expect("every edit changes the superblock");
+        block[offset..offset + bytes.len()].copy_from_slice(&bytes);
+    }
+
+    /// Write the superblock and nothing else.
+    fn superblock_step(&self, superblock: Superblock, flag: bool, state: Option<u32>) -> Changes {
+        let mut step = Changes::new();
+        step.insert(self.fs.volume().start() + OFFSET, sealed(superblock, flag, state));
+        step
+    }
+
+    /// Write the first sector of the journal's superblock, where all its fields lie.
+    fn journal_step(&self, log: &Log, mut block: Vec<u8>) -> Changes {
+        debug_assert_eq!(block[SECTOR..], log.empty[SECTOR..]);
+        block.truncate(SECTOR);
+        let mut step = Changes::new();
+        step.insert(self.offset(log.at), block);
+        step
+    }
+
+    /// Bring home what only the log has, then empty it.
+    fn replay(&self, log: &Log, state: Option<u32>, steps: &mut Vec<Changes>) -> Result<()> {
+        let fs = self.fs;
+        let Some(recovery) = fs.recovery().filter(|recovery| !recovery.is_empty()) else {
+            return Ok(());
+        };
+        let superblock = fs.geometry().superblock_block();
+        let mut homes = Changes::new();
+        for (home, _) in recovery.copies(BlockNr(0), u64::MAX) {
+            let mut bytes = fs.read_block(home)?.into_owned();
+            if home == superblock {
+                let offset = OFFSET % bytes.len() as u64;
+                let offset = usize::try_from(offset).expect("1024 at most");
+                let sealed = sealed(self.old_superblock(), true, state);
+                bytes[offset..offset + sealed.len()].copy_from_slice(&sealed);
+            }
+            homes.insert(self.offset(home), bytes);
+        }
+        steps.push(homes);
+        steps.push(self.journal_step(log, log.empty.clone()));
+        Ok(())
+    }
+
+    /// What clears the block of the log behind ours, if a replay would go on there.
+    fn stale(&self, log: &Log, behind: u32, sequence: u32) -> Result<Option<(BlockNr, Vec<u8>)>> {
+        // Without fast commits, which go with step 4, the ring is as long as the log.
+        if behind >= log.format.maxlen {
+            return Ok(None);
+        }
+        let at = log.block(behind)?;
+        let found = self.fs.read_block(at)?;
+        let header = Format::header(&found);
+        let goes_on = header.is_some_and(|h| h.sequence.get() == sequence.wrapping_add(1));
+        Ok(goes_on.then(|| (at, vec![0; found.len()])))
+    }
+}
+
+impl Log {
+    fn block(&self, lblk: u32) -> Result<BlockNr> {
+        self.map
+            .block(lblk)
+            .ok_or_else(|| Error::Corrupt(format!("ext journal: block {lblk} lies past its end")))
+    }
+}
+
+/// A superblock with the flag on or off, its checksum filled.
+fn sealed(mut superblock: Superblock, needs_recovery: bool, state: Option<u32>) -> Vec<u8> {
+    let words = superblock.feature_incompat.get();
+    superblock.feature_incompat = match needs_recovery {
+        true => words | Incompat::NEEDS_RECOVERY.bits(),
+        false => words & !Incompat::NEEDS_RECOVERY.bits(),
+    }
+    .into();
+    let mut bytes = superblock.as_bytes().to_vec();
+    if let Some(state) = state {
+        seal_superblock(&mut bytes, state);
+    }
+    bytes
+}
