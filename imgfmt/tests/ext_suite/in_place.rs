@@ -50,6 +50,7 @@ pub(crate) fn prepare(tx: &mut Transaction<'_>) -> Result<()> {
 }
 
 /// The edit of the file system in `bytes`, a volume from byte `start` on.
+#[expect(clippy::ptr_arg, reason = "a volume wants a sized storage")]
 pub(crate) fn edit_of(
     bytes: &Vec<u8>,
     start: u64,

@@ -3,6 +3,7 @@
 
 mod bugs;
 mod content;
+mod crash;
 mod edit;
 mod hostile;
 mod in_place;

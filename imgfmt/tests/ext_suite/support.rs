@@ -63,6 +63,15 @@ impl TestImage {
         image
     }
 
+    /// An image that holds `bytes`, the volume from `start` on. It is in memory where that goes: `e2fsck` syncs a lot.
+    pub(crate) fn from_bytes(bytes: &[u8], start: u64) -> Self {
+        let memory = tempfile::tempdir_in("/dev/shm");
+        let dir = memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
+        let image = Self { dir, start, len: bytes.len() as u64 - start };
+        write_sparse(&image.path(), bytes);
+        image
+    }
+
     fn blank(kib: u64, start: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let image = Self { dir, start, len: kib * 1024 };
@@ -185,15 +194,20 @@ impl TestImage {
 
     /// Let `e2fsck` replay the log; there must be nothing else for it to do.
     pub(crate) fn recover_by_e2fsck(&self) {
-        // e2fsck 1.47 forgets the offset when it opens the file again after the replay.
+        let (image, volume) = (self.path(), self.dir.path().join("volume"));
+        // e2fsck 1.47 forgets an offset when it opens the file again after the replay.
         let start = usize::try_from(self.start).expect("small");
-        let (before, volume) = (&self.bytes()[..start], self.dir.path().join("volume"));
-        std::fs::write(&volume, &self.bytes()[start..]).expect("a write");
-        let output = run("e2fsck", &["-fp", volume.to_str().expect("a plain path")]);
+        let path = if start == 0 { &image } else { &volume };
+        if start > 0 {
+            write_sparse(&volume, &self.bytes()[start..]);
+        }
+        let output = run("e2fsck", &["-fp", path.to_str().expect("a plain path")]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}: {text}", output.status);
-        let recovered = std::fs::read(&volume).expect("the volume");
-        std::fs::write(self.path(), [before, &recovered].concat()).expect("a write");
+        if start > 0 {
+            let recovered = std::fs::read(&volume).expect("the volume");
+            write_sparse(&image, &[&self.bytes()[..start], &recovered].concat());
+        }
         self.fsck();
     }
 
@@ -225,6 +239,17 @@ impl TestImage {
     /// Every file as we see it.
     pub(crate) fn tree(&self) -> Tree {
         self.with_fs(tree)
+    }
+}
+
+/// A file with these bytes, and holes where they are zeros.
+fn write_sparse(path: &Path, bytes: &[u8]) {
+    let file = File::create(path).expect("a file");
+    file.set_len(bytes.len() as u64).expect("a length");
+    for (offset, piece) in (0..).step_by(4096).zip(bytes.chunks(4096)) {
+        if piece.iter().any(|&byte| byte != 0) {
+            file.write_all_at(piece, offset).expect("a write");
+        }
     }
 }
 

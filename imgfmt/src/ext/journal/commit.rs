@@ -126,7 +126,7 @@ impl Commit<'_, '_> {
     fn check_sectors(&self) -> Result<()> {
         let refused = |what: String| Err(Error::Unsupported(what));
         let start = self.fs.volume().start();
-        if start % SECTOR as u64 != 0 {
+        if !start.is_multiple_of(SECTOR as u64) {
             return refused(format!(
                 "an edit in place of a volume that begins within a sector (at byte {start})"
             ));

@@ -1,0 +1,444 @@
+//! What a crash may leave of an edit in place, and that it is all of the edit or nothing.
+//!
+//! A recorder takes down the writes and syncs of an edit. After a crash, all that was synced is there, and of what was
+//! written since any part, in sectors of 512 bytes. Such a state is recovered by our own replay, by `e2fsck` and by the
+//! kernel, each for itself, and has to be the tree before the edit or the tree after it: before, as long as the log does
+//! not begin, and after from then on.
+//!
+//! Few states by default; `AUTOXEN_LONG=1` takes thousands, and `SEED` other ones.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use imgfmt::ext::{Fs, Transaction};
+use imgfmt::in_place::{Disk, Guard};
+use imgfmt::{Error, Image, ImageMut, InPlace, Result, Storage, Volume};
+
+use crate::in_place::{FORMATS, edit_of, image, prepare};
+use crate::support::{NOW, Random, TestImage, Tree, noise, run, tree};
+
+const SECTOR: usize = 512;
+
+type Edit = fn(&mut Transaction<'_>) -> Result<()>;
+
+/// Edits that change every kind of block.
+const EDITS: &[(&str, Edit)] = &[
+    ("a new fstab and a job", prepare),
+    ("a removed file", |tx| tx.remove_file("/old")),
+    ("a directory", |tx| tx.create_dir("/new")),
+    // Too long for the inode, so that it takes a block.
+    ("a symbolic link", |tx| tx.symlink("/".repeat(100), "/etc/link")),
+];
+
+fn is_long() -> bool {
+    std::env::var_os("AUTOXEN_LONG").is_some()
+}
+
+fn seed() -> u64 {
+    std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"))
+}
+
+/// What happened to a disk, one after another.
+enum Event {
+    Write(u64, Vec<u8>),
+    Sync,
+    KeepUndo(Vec<u8>),
+    DropUndo,
+}
+
+/// A disk that takes down what happens to it.
+struct Recorder {
+    bytes: Vec<u8>,
+    events: Vec<Event>,
+}
+
+impl Storage for Recorder {
+    fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        self.bytes.read_at(offset, buf)
+    }
+}
+
+impl Disk for Recorder {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.events.push(Event::Write(offset, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.events.push(Event::Sync);
+        Ok(())
+    }
+
+    fn keep_undo(&mut self, undo: &[u8]) -> Result<()> {
+        self.events.push(Event::KeepUndo(undo.to_vec()));
+        Ok(())
+    }
+
+    fn drop_undo(&mut self) -> Result<()> {
+        self.events.push(Event::DropUndo);
+        Ok(())
+    }
+}
+
+/// What lies between two syncs: sectors of which each may be old or new.
+struct Step {
+    /// Index of a sector, with its old and its new bytes.
+    sectors: Vec<(usize, Vec<u8>, Vec<u8>)>,
+    undo: Option<Vec<u8>>,
+}
+
+/// The steps of an edit of the image `bytes`.
+fn steps(bytes: &[u8], edit: &InPlace) -> Vec<Step> {
+    let mut recorder = Recorder { bytes: bytes.to_vec(), events: Vec::new() };
+    edit.apply(&mut recorder).expect("a recorder takes everything");
+    let (mut synced, mut now) = (bytes.to_vec(), bytes.to_vec());
+    let (mut steps, mut undo) = (Vec::new(), None);
+    for event in recorder.events {
+        match event {
+            Event::Write(offset, new) => {
+                let at = usize::try_from(offset).expect("small");
+                now[at..at + new.len()].copy_from_slice(&new);
+                continue;
+            }
+            Event::Sync => {}
+            Event::KeepUndo(bytes) => {
+                assert!(synced == now, "the undo file comes first");
+                undo = Some(bytes);
+                continue;
+            }
+            Event::DropUndo => {
+                assert!(synced == now, "the undo file goes last");
+                steps.push(Step { sectors: Vec::new(), undo: undo.take() });
+                continue;
+            }
+        }
+        let pairs = synced.chunks(SECTOR).zip(now.chunks(SECTOR)).enumerate();
+        let changed = pairs.filter(|(_, (old, new))| old != new);
+        let sectors = changed.map(|(i, (old, new))| (i, old.to_vec(), new.to_vec())).collect();
+        steps.push(Step { sectors, undo: undo.clone() });
+        synced.clone_from(&now);
+    }
+    assert!(synced == now, "all is synced at the end");
+    assert!(undo.is_none());
+    steps
+}
+
+impl Step {
+    /// States that a crash in this step may leave: for each sector, whether it is new. All of them, where that is not more
+    /// than `most`, or else nothing, everything, and `most` picked at random.
+    fn states(&self, most: u64, random: &mut Random) -> Vec<Vec<bool>> {
+        let count = self.sectors.len();
+        if count < 63 && 1 << count <= most {
+            return (0..1_u64 << count)
+                .map(|mask| (0..count).map(|i| mask >> i & 1 == 1).collect())
+                .collect();
+        }
+        let mut states = vec![vec![false; count], vec![true; count]];
+        for _ in 0..most {
+            // Few of them new, half of them, or nearly all.
+            let share = 1 + random.below(15);
+            states.push((0..count).map(|_| random.below(16) < share).collect());
+        }
+        states
+    }
+
+    /// Give each sector of `bytes` its old or new content.
+    fn put(&self, bytes: &mut [u8], state: &[bool]) {
+        for ((index, old, new), &is_new) in self.sectors.iter().zip(state) {
+            let at = index * SECTOR;
+            let content = if is_new { new } else { old };
+            bytes[at..at + content.len()].copy_from_slice(content);
+        }
+    }
+}
+
+#[expect(clippy::ptr_arg, reason = "a volume wants a sized storage")]
+fn tree_of(bytes: &Vec<u8>, start: u64) -> Tree {
+    let volume = Volume::new(bytes, start, bytes.len() as u64 - start).expect("it is there");
+    tree(&Fs::open(volume).expect("a crash leaves what can be opened"))
+}
+
+/// One image and one edit of it, with all that may come out.
+struct Case {
+    name: String,
+    start: u64,
+    bytes: Vec<u8>,
+    edit: InPlace,
+    before: Tree,
+    after: Tree,
+}
+
+impl Case {
+    fn new(name: String, image: &TestImage, edit: Edit) -> Self {
+        let bytes = image.bytes();
+        let start = image.start();
+        let copy = image.twin();
+        copy.edit(edit).expect("it is edited");
+        copy.fsck();
+        let (before, after) = (image.tree(), copy.tree());
+        assert!(before != after);
+        let edit = edit_of(&bytes, start, edit).expect("it is edited");
+        Self { name, start, bytes, edit, before, after }
+    }
+
+    /// Recover every state in each way. `most` states of a step are read by us, `judges` of them by others.
+    fn judge(&self, most: u64, judges: u64, random: &mut Random) {
+        let mut bytes = self.bytes.clone();
+        let steps = steps(&self.bytes, &self.edit);
+        let no_return = steps.len() - 4;
+        for (number, step) in steps.iter().enumerate() {
+            let states = step.states(most, random);
+            for (index, state) in states.iter().enumerate() {
+                step.put(&mut bytes, state);
+                let context = format!("{}, step {number} of {}: {state:?}", self.name, steps.len());
+                let found = tree_of(&bytes, self.start);
+                let expected = match number {
+                    _ if number < no_return => &self.before,
+                    _ if number > no_return || state == &[true] => &self.after,
+                    _ => &self.before,
+                };
+                assert!(found == *expected, "by us: {context}");
+                // Nothing and everything come first.
+                let is_picked = index < 2 || random.below(states.len() as u64) < judges;
+                if !is_picked {
+                    continue;
+                }
+                let image = TestImage::from_bytes(&bytes, self.start);
+                if random.below(8) == 0 {
+                    let copy = image.twin();
+                    assert!(copy.kernel_recovered_tree() == *expected, "by the kernel: {context}");
+                    copy.fsck();
+                }
+                image.recover_by_e2fsck();
+                assert!(image.tree() == *expected, "by e2fsck: {context}");
+            }
+            step.put(&mut bytes, &vec![true; step.sectors.len()]);
+        }
+    }
+}
+
+/// States of each step: how many for us, how many for others.
+fn counts() -> (u64, u64) {
+    if is_long() { (512, 12) } else { (16, 1) }
+}
+
+#[test]
+fn a_crash_in_the_edit_of_a_clean_image_leaves_all_of_it_or_nothing() {
+    let mut random = Random(seed());
+    let (most, judges) = counts();
+    for format in FORMATS {
+        let image = image(format);
+        let edits = if is_long() { EDITS } else { &EDITS[..1] };
+        for (name, edit) in edits {
+            let case = Case::new(format!("{format:?}, {name}"), &image, *edit);
+            case.judge(most, judges, &mut random);
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_any_kind_of_edit_leaves_all_of_it_or_nothing() {
+    let mut random = Random(seed());
+    let (most, judges) = counts();
+    for format in [&FORMATS[0], &FORMATS[3]] {
+        let image = image(format);
+        for (name, edit) in &EDITS[1..] {
+            let case = Case::new(format!("{format:?}, {name}"), &image, *edit);
+            case.judge(most, judges, &mut random);
+        }
+    }
+}
+
+#[test]
+fn a_crash_in_the_edit_of_a_dirty_image_leaves_all_of_it_or_nothing() {
+    let mut random = Random(seed());
+    let (most, judges) = counts();
+    let formats = FORMATS.iter().filter(|(args, ..)| !args.contains("-O fast_commit"));
+    for (number, format) in formats.enumerate() {
+        let image = image(format);
+        image.left_dirty(if format.3.is_empty() { "rw" } else { format.3 }, |at| {
+            for round in 0..3 {
+                fs::create_dir(at.join(format!("made-{round}"))).expect("a directory");
+                fs::write(at.join("old"), noise(round, 5000)).expect("a file");
+                fs::File::open(at).expect("it is there").sync_all().expect("a sync");
+            }
+        });
+        assert!(image.with_fs(|fs| fs.needs_recovery()));
+        let one = &EDITS[number % EDITS.len()];
+        for (name, edit) in if is_long() { EDITS } else { std::slice::from_ref(one) } {
+            let case = Case::new(format!("dirty {format:?}, {name}"), &image, *edit);
+            case.judge(most, judges, &mut random);
+        }
+    }
+}
+
+/// Where the undo file of `image` stands.
+fn undo_of(image: &Path) -> std::path::PathBuf {
+    let mut name = image.as_os_str().to_owned();
+    name.push(".autoxen-undo");
+    name.into()
+}
+
+#[test]
+fn a_crash_in_an_edit_without_a_journal_is_undone() {
+    let mut random = Random(seed());
+    let most = if is_long() { 2000 } else { 20 };
+    for args in ["-t ext2 -b 1024", "-t ext4 -b 4096 -O ^has_journal", "-t ext4 -O ^has_journal"] {
+        let image = image(&(args, 4096, 0, ""));
+        for (name, edit) in EDITS {
+            let case = Case::new(format!("{args}, {name}"), &image, *edit);
+            assert_eq!(case.edit.guard(), Guard::Undo);
+            let mut bytes = case.bytes.clone();
+            for step in steps(&case.bytes, &case.edit) {
+                for state in step.states(most, &mut random) {
+                    step.put(&mut bytes, &state);
+                    let image = TestImage::from_bytes(&bytes, 0);
+                    let undo = undo_of(&image.path());
+                    fs::write(&undo, step.undo.as_ref().expect("it is there all the time"))
+                        .expect("a write");
+                    let refused = Image::open(&image.path());
+                    assert!(matches!(refused, Err(Error::Interrupted(_))), "{refused:?}");
+                    imgfmt::recover(&image.path()).expect("it is rolled back");
+                    assert!(!undo.exists());
+                    assert!(image.tree() == case.before, "{}: {state:?}", case.name);
+                    image.fsck();
+                }
+                step.put(&mut bytes, &vec![true; step.sectors.len()]);
+            }
+            let done = TestImage::from_bytes(&bytes, 0);
+            assert!(done.tree() == case.after, "{}", case.name);
+            done.fsck();
+        }
+    }
+}
+
+const CHILD: &str = "AUTOXEN_TEST_KILLED_IMAGE";
+
+/// Edit number `n`: two files that have to say the same.
+fn numbered(n: u64) -> impl FnOnce(&mut Transaction<'_>) -> Result<()> {
+    move |tx| {
+        tx.write("/etc/fstab", format!("{n}\n"))?;
+        tx.write("/etc/job", format!("{n}\n{}", "x".repeat(3000)))
+    }
+}
+
+/// Edits an image until it is killed, and says which edits are done.
+#[test]
+#[ignore = "the test below runs it, in a process that it kills"]
+fn the_process_that_is_killed() {
+    let path = std::env::var_os(CHILD).expect("the test below sets it");
+    for n in 1.. {
+        let mut image = ImageMut::open(path.as_ref()).expect("the image opens");
+        let edit = {
+            let fs = Fs::open(Volume::whole(&image)).expect("it opens");
+            let mut tx = fs.begin(NOW).expect("it can be edited");
+            numbered(n)(&mut tx).expect("it is edited");
+            tx.finish_in_place().expect("it has room")
+        };
+        image.commit_in_place(&edit).expect("it is written");
+        let mut output = std::io::stdout();
+        writeln!(output, "done {n}").expect("the parent listens");
+    }
+}
+
+/// Let a process edit the image, kill it, and give the number of the last edit that it said was done.
+fn killed(image: &TestImage, random: &mut Random) -> u64 {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "crash::the_process_that_is_killed", "--ignored", "--nocapture"])
+        .env(CHILD, image.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("this program starts");
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut line = String::new();
+    // The first edit is done: from here on any moment is as good as another.
+    while !line.starts_with("done ") {
+        line.clear();
+        assert!(output.read_line(&mut line).expect("its output") > 0, "it has ended by itself");
+    }
+    std::thread::sleep(Duration::from_micros(random.below(40_000)));
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("the rest of its output");
+    let done = rest.lines().filter_map(|line| line.strip_prefix("done ")).next_back();
+    done.map_or(1, |n| n.parse().expect("a number"))
+}
+
+fn number_in(image: &TestImage, path: &str) -> u64 {
+    let content = image.with_fs(|fs| fs.read(path).expect("it is there"));
+    let text = String::from_utf8(content).expect("plain text");
+    text.lines().next().expect("a line").parse().expect("a number")
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_all_of_an_edit_or_nothing() {
+    let mut random = Random(seed());
+    let rounds = if is_long() { 350 } else { 7 };
+    for format in [
+        ("-t ext3 -b 1024 -J size=1", 4096, 0, ""),
+        ("-t ext4 -b 4096", 16_384, 0, "rw"),
+        ("-t ext2 -b 1024", 4096, 0, ""),
+    ] {
+        let fresh = image(&format);
+        for round in 0..rounds {
+            let image = fresh.twin();
+            let done = killed(&image, &mut random);
+            let undo = undo_of(&image.path());
+            imgfmt::recover(&image.path()).expect("what is left can be recovered");
+            assert!(!undo.exists());
+            let ours = [number_in(&image, "/etc/fstab"), number_in(&image, "/etc/job")];
+            image.recover_by_e2fsck();
+            let found = [number_in(&image, "/etc/fstab"), number_in(&image, "/etc/job")];
+            assert_eq!(ours, found, "{format:?}, round {round}");
+            assert_eq!(found[0], found[1], "{format:?}, round {round}");
+            // It may have been killed before it could say so.
+            assert!([done, done + 1].contains(&found[0]), "{done} were done, not {found:?}");
+        }
+    }
+}
+
+#[test]
+fn e2fsprogs_and_the_kernel_take_every_mix_of_superblock_sectors() {
+    for (args, long_path) in [("-t ext4 -b 1024", false), ("-t ext4 -b 4096", true)] {
+        let image = image(&(args, 8192, 0, ""));
+        if long_path {
+            // 63 bytes: the last four of the field are in use.
+            let path = "/".repeat(63);
+            let image = image.path();
+            let name = image.to_str().expect("plain");
+            assert!(run("tune2fs", &["-M", &path, name]).status.success());
+        }
+        let case = Case::new(args.to_owned(), &image, |tx| tx.create_dir("/new"));
+        let homes = steps(&case.bytes, &case.edit);
+        let superblock: Vec<_> =
+            homes.iter().flat_map(|step| &step.sectors).filter(|s| (2..4).contains(&s.0)).collect();
+        assert!(superblock.len() >= 3, "the flag on, the counts, the flag off");
+        for first in superblock.iter().filter(|s| s.0 == 2) {
+            for second in superblock.iter().filter(|s| s.0 == 3) {
+                for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                    let mut bytes = case.bytes.clone();
+                    bytes[1024..1536].copy_from_slice([&first.1, &first.2][a]);
+                    bytes[1536..2048].copy_from_slice([&second.1, &second.2][b]);
+                    let image = TestImage::from_bytes(&bytes, 0);
+                    let path = image.path();
+                    let path = path.to_str().expect("plain");
+                    // Without a readable superblock, or with a wrong checksum, either of them says so and fails.
+                    let output = run("debugfs", &["-R", "stats -h", path]);
+                    let said = String::from_utf8_lossy(&output.stderr);
+                    assert!(!said.contains("checksum"), "{said}");
+                    image.recover_by_e2fsck();
+                    let _ = image.kernel_tree();
+                }
+            }
+        }
+    }
+}
