@@ -91,8 +91,7 @@ fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()
     let mut inode = new_inode(tx, parent, FileType::Directory, 0o755)?;
     inode.base_mut().links_count = 2.into();
     let nr = inode.nr();
-    let bytes = dir::edit::first_block(tx, nr, parent);
-    dir::edit::grow(tx, &mut inode, bytes)?;
+    dir::edit::make_empty(tx, &mut inode, parent)?;
     tx.put_inode(inode)?;
     dir::edit::insert(tx, parent, name, nr, FileType::Directory)
 }
