@@ -154,7 +154,7 @@ fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
 }
 
 /// Write entries from `first` on and values from the end. False, and nothing written, where they do not fit.
-fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
+pub(crate) fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
     let entries: usize =
         xattrs.iter().map(|x| (ENTRY_LEN + x.name.len()).next_multiple_of(4)).sum();
     let values: usize = xattrs.iter().map(|x| x.value.len().next_multiple_of(4)).sum();
@@ -184,6 +184,10 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
 
 /// `e_hash`: over the name and the value in words.
 fn entry_hash(xattr: &Xattr) -> u32 {
+    if xattr::is_content(xattr) {
+        // The kernel changes content in place, and a hash of what was there would be wrong from then on.
+        return 0;
+    }
     let hash = xattr.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
     xattr.value.chunks(4).fold(hash, |hash, chunk| {
         let mut word = [0; 4];

@@ -5,6 +5,7 @@ mod bugs;
 mod content;
 mod edit;
 mod hostile;
+mod inline;
 mod journal;
 mod random;
 mod support;

@@ -75,13 +75,18 @@ pub(crate) fn grow_raw(tx: &mut Transaction<'_>, dir: &mut Inode) -> Result<(u32
     if !dir.set_sectors(tx.geometry(), sectors) {
         return Err(Error::NoSpace("a file of 2 TiB".to_owned()));
     }
+    set_size(tx, dir, size);
+    Ok((lblk, block))
+}
+
+/// Store the length of a directory, in bytes.
+pub(crate) fn set_size(tx: &Transaction<'_>, dir: &mut Inode, size: u64) {
     // Without `large_dir` the high half belongs to others.
     let high = dir.base().size_high;
     dir.set_size(size);
-    if !wide {
+    if !tx.geometry().features.incompat.contains(Incompat::LARGE_DIR) {
         dir.base_mut().size_high = high;
     }
-    Ok((lblk, block))
 }
 
 /// Change bytes of block 0 that lie before any names, its checksum filled, be it a block of entries or a root of hashes.

@@ -4,7 +4,7 @@
 //! that outgrows its first block gets a tree, as the kernel does it; one that has several blocks already grows by one.
 
 use super::block::{NewName, edit_first, grow, insert_into, put_leaf};
-use super::{block_count, corrupt, htree_edit, is_indexed, linear, locate, read_block};
+use super::{block_count, corrupt, htree_edit, inline, is_indexed, linear, locate, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::feature::{Compat, Incompat};
@@ -23,10 +23,17 @@ pub(crate) fn insert(
     kind: FileType,
 ) -> Result<()> {
     let mut dir = inode::read(tx, dir)?;
-    check_editable(&dir)?;
+    check_editable(tx, &dir)?;
     let keeps_type = tx.geometry().features.incompat.contains(Incompat::FILETYPE);
     let file_type = if keeps_type { kind.dirent_type() } else { 0 };
     let new = NewName { name, nr, file_type };
+    if dir.has(flag::INLINE_DATA) {
+        if inline::insert(tx, &mut dir, new)? {
+            return touch(tx, dir);
+        }
+        let own = dir.nr();
+        inline::expand(tx, &mut dir, |tx, parent| first_block(tx, own, parent))?;
+    }
     if is_indexed(tx, &dir) && htree_edit::insert(tx, &mut dir, new)? {
         return touch(tx, dir);
     }
@@ -55,8 +62,14 @@ pub(crate) fn insert(
 
 /// Take a name, which must be there, out of a directory.
 pub(crate) fn remove(tx: &mut Transaction<'_>, dir: InodeNr, name: &[u8]) -> Result<()> {
-    let dir = inode::read(tx, dir)?;
-    check_editable(&dir)?;
+    let mut dir = inode::read(tx, dir)?;
+    check_editable(tx, &dir)?;
+    if dir.has(flag::INLINE_DATA) {
+        return match inline::remove(tx, &mut dir, name)? {
+            true => touch(tx, dir),
+            false => Err(corrupt(dir.nr(), &"a name has gone")),
+        };
+    }
     let gone = || corrupt(dir.nr(), &"a name has gone");
     let lblk = locate(tx, &dir, name)?.ok_or_else(gone)?.lblk;
     let (block, bytes) = read_block(tx, &dir, lblk)?;
@@ -76,8 +89,12 @@ pub(crate) fn remove(tx: &mut Transaction<'_>, dir: InodeNr, name: &[u8]) -> Res
 /// [`Error::Corrupt`] where the directory does not begin with `.` and `..`.
 #[expect(dead_code, reason = "for a rename of directories")]
 pub(crate) fn set_parent(tx: &mut Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Result<()> {
-    let dir = inode::read(tx, dir)?;
-    check_editable(&dir)?;
+    let mut dir = inode::read(tx, dir)?;
+    check_editable(tx, &dir)?;
+    if dir.has(flag::INLINE_DATA) {
+        inline::set_parent(tx, &mut dir, parent)?;
+        return tx.put_inode(dir);
+    }
     let inode_count = tx.geometry().inode_count;
     edit_first(tx, &dir, |bytes| {
         let dotdot = linear::entries(bytes, inode_count).nth(1);
@@ -93,6 +110,9 @@ pub(crate) fn set_parent(tx: &mut Transaction<'_>, dir: InodeNr, parent: InodeNr
 
 /// Give a directory that has no content yet what an empty one has. The caller stores the inode.
 pub(crate) fn make_empty(tx: &mut Transaction<'_>, dir: &mut Inode, parent: InodeNr) -> Result<()> {
+    if inline::make_empty(tx, dir, parent)? {
+        return Ok(());
+    }
     let bytes = first_block(tx, dir.nr(), parent);
     grow(tx, dir, bytes)?;
     Ok(())
@@ -112,12 +132,8 @@ fn first_block(tx: &Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Vec<u8> {
 }
 
 /// Directories whose names or content follow other rules are left alone.
-fn check_editable(dir: &Inode) -> Result<()> {
-    for (bit, feature) in [
-        (flag::CASEFOLD, "casefold"),
-        (flag::ENCRYPT, "encrypt"),
-        (flag::INLINE_DATA, "inline_data"),
-    ] {
+fn check_editable(tx: &Transaction<'_>, dir: &Inode) -> Result<()> {
+    for (bit, feature) in [(flag::CASEFOLD, "casefold"), (flag::ENCRYPT, "encrypt")] {
         if dir.has(bit) {
             return Err(Error::Unsupported(format!(
                 "a directory with the feature `{feature}` cannot be edited yet: inode {}",
@@ -125,7 +141,7 @@ fn check_editable(dir: &Inode) -> Result<()> {
             )));
         }
     }
-    Ok(())
+    crate::ext::inline::check_editable(tx, dir)
 }
 
 /// Names changed: so do the times of the directory.

@@ -9,6 +9,7 @@ pub(crate) mod edit;
 pub(crate) mod hash;
 pub(crate) mod htree;
 mod htree_edit;
+mod inline;
 pub(crate) mod linear;
 
 use std::borrow::Cow;

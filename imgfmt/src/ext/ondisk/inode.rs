@@ -8,6 +8,9 @@ pub(crate) const BASE_LEN: usize = 128;
 /// Length of the part behind it that the kernel knows today, in bytes.
 pub(crate) const EXTRA_LEN: u16 = 32;
 
+/// Length of `i_block`, in bytes.
+pub(crate) const BLOCK_LEN: usize = 60;
+
 /// `i_flags`, those that matter here.
 pub(crate) mod flag {
     /// Written synchronously.
@@ -56,7 +59,7 @@ pub(crate) struct Inode {
     pub(crate) blocks_lo: U32,
     pub(crate) flags: U32,
     version: U32,
-    pub(crate) block: [u8; 60],
+    pub(crate) block: [u8; BLOCK_LEN],
     pub(crate) generation: U32,
     pub(crate) file_acl_lo: U32,
     pub(crate) size_high: U32,
