@@ -3,6 +3,7 @@
 
 mod bugs;
 mod content;
+mod dirs;
 mod edit;
 mod hostile;
 mod inline;

@@ -37,8 +37,7 @@ pub(crate) fn insert(
     if is_indexed(tx, &dir) && htree_edit::insert(tx, &mut dir, new)? {
         return touch(tx, dir);
     }
-    // Whoever adds names without the tree must not leave it there.
-    dir.set_flag(flag::INDEX, false);
+    drop_tree(tx, &mut dir)?;
     let count = block_count(tx, &dir)?;
     for lblk in 0..count {
         if insert_into(tx, &dir, lblk, new)? {
@@ -129,6 +128,25 @@ fn first_block(tx: &Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Vec<u8> {
     linear::write(&mut bytes, 0, dot, dir.0, b".", file_type);
     linear::write(&mut bytes, dot, end - dot, parent.0, b"..", file_type);
     bytes
+}
+
+/// Whoever adds names without the tree must not leave it there: its blocks look empty to a reader of entries.
+///
+/// # Errors
+/// [`Error::Unsupported`] with `metadata_csum`: a root has no place for the checksum of a block of entries.
+fn drop_tree(tx: &Transaction<'_>, dir: &mut Inode) -> Result<()> {
+    if dir.has(flag::INDEX) && tx.geometry().has_metadata_csum() {
+        let what = match tx.geometry().features.compat.contains(Compat::DIR_INDEX) {
+            true => "of an unknown hash version",
+            false => "without the feature `dir_index`",
+        };
+        return Err(Error::Unsupported(format!(
+            "a directory with a hash tree {what} cannot be edited yet: inode {}",
+            dir.nr()
+        )));
+    }
+    dir.set_flag(flag::INDEX, false);
+    Ok(())
 }
 
 /// Directories whose names or content follow other rules are left alone.
