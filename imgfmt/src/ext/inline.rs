@@ -15,8 +15,7 @@ use crate::ext::feature::Incompat;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::map;
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
-use crate::ext::ondisk::xattr::{ENTRY_LEN, INODE_HEADER_LEN, MAGIC};
-use crate::ext::transaction::Transaction;
+use crate::ext::ondisk::xattr::{ENTRY_LEN, INODE_HEADER_LEN};
 use crate::ext::xattr::{self, INDEX_SYSTEM, Xattr};
 use crate::ext::xattr_edit;
 
@@ -58,7 +57,9 @@ pub(crate) fn store(blocks: &impl Blocks, inode: &mut Inode, content: &[u8]) -> 
     let mut all = others(blocks, inode)?;
     let (name, value) = (NAME.to_vec(), rest.to_vec());
     all.push(Xattr { index: INDEX_SYSTEM, name, value, has_inode: false });
-    fill_tail(inode, &all)?;
+    if !xattr_edit::put_in_inode(inode, &all) {
+        return Ok(false);
+    }
     inode.set_flag(flag::INLINE_DATA, true);
     inode.set_flag(flag::EXTENTS | flag::EOFBLOCKS, false);
     inode.base_mut().block.fill(0);
@@ -71,42 +72,15 @@ pub(crate) fn store(blocks: &impl Blocks, inode: &mut Inode, content: &[u8]) -> 
 pub(crate) fn clear(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
     if inode.has(flag::INLINE_DATA) {
         let others = others(blocks, inode)?;
-        fill_tail(inode, &others)?;
+        if !xattr_edit::put_in_inode(inode, &others) && !others.is_empty() {
+            return Err(corrupt(inode.nr(), "extended attributes lie on one another"));
+        }
         inode.set_flag(flag::INLINE_DATA, false);
     }
     let has_extents = blocks.geometry().features.incompat.contains(Incompat::EXTENT);
     inode.set_flag(flag::EXTENTS, has_extents);
     inode.set_flag(flag::EOFBLOCKS, false);
     map::clear(inode);
-    Ok(())
-}
-
-/// Move the content of a file out of its inode into a block, whatever its length; a file that maps blocks stays as it
-/// is. The caller stores the inode.
-///
-/// # Errors
-/// [`Error::NoSpace`] where no block is free.
-#[expect(dead_code, reason = "for appending and truncating")]
-pub(crate) fn expand(tx: &mut Transaction<'_>, inode: &mut Inode) -> Result<()> {
-    if !inode.has(flag::INLINE_DATA) {
-        return Ok(());
-    }
-    check_editable(tx, inode)?;
-    let content = xattr::inline_data(tx, inode)?;
-    clear(tx, inode)?;
-    if content.is_empty() {
-        return Ok(());
-    }
-    let block_size = tx.geometry().block_size;
-    // An inode is a block at most, and so is what lies in it.
-    debug_assert!(content.len() <= block_size);
-    let (block, _) = tx.alloc_run(tx.inode_goal(inode.nr())?, 1)?;
-    tx.put_data(block, &content);
-    let grown = 1 + map::append(tx, inode, 0, block, 1)?;
-    let sectors = inode.sectors(tx.geometry()) + grown * (block_size as u64 / 512);
-    if !inode.set_sectors(tx.geometry(), sectors) {
-        return Err(corrupt(inode.nr(), "space taken does not fit the inode"));
-    }
     Ok(())
 }
 
@@ -121,23 +95,4 @@ fn others(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
     }
     all.retain(|xattr| !xattr::is_content(xattr));
     Ok(all)
-}
-
-/// Write anew what lies behind the fixed fields of an inode.
-fn fill_tail(inode: &mut Inode, xattrs: &[Xattr]) -> Result<()> {
-    let nr = inode.nr();
-    let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
-        // No room, so nothing was there.
-        return Ok(());
-    };
-    tail.fill(0);
-    if xattrs.is_empty() {
-        return Ok(());
-    }
-    let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
-    magic.copy_from_slice(&MAGIC.to_le_bytes());
-    match xattr_edit::fill(area, 0, xattrs) {
-        true => Ok(()),
-        false => Err(corrupt(nr, "extended attributes lie on one another")),
-    }
 }

@@ -79,7 +79,7 @@ pub(crate) fn is_content(xattr: &Xattr) -> bool {
     xattr.index == INDEX_SYSTEM && xattr.name == b"data"
 }
 
-/// The content of a file or directory that lies in its inode.
+/// The content of a file or directory that lies in its inode. It may be shorter than the length says.
 pub(crate) fn inline_data(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>> {
     let mut bytes = inode.base().block.to_vec();
     if let Some(rest) = read_in_inode(blocks, inode)?.into_iter().find(is_content) {

@@ -29,12 +29,8 @@ pub(crate) fn store_new(
     tx.note_xattrs();
     // The kernel searches the entries of a block in this order.
     xattrs.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
-    if let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) {
-        let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
-        if fill(area, 0, &xattrs) {
-            magic.copy_from_slice(&MAGIC.to_le_bytes());
-            return Ok(());
-        }
+    if put_in_inode(inode, &xattrs) {
+        return Ok(());
     }
     let block = tx.alloc_meta(tx.inode_goal(inode.nr())?)?;
     let geometry = tx.geometry();
@@ -55,6 +51,22 @@ pub(crate) fn store_new(
     }
     tx.put_block(block, bytes);
     Ok(())
+}
+
+/// Make these the attributes in the inode. False, and nothing changed, where they do not fit.
+pub(crate) fn put_in_inode(inode: &mut Inode, xattrs: &[Xattr]) -> bool {
+    let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
+        return false;
+    };
+    let mut area = vec![0; tail.len() - INODE_HEADER_LEN];
+    if !fill(&mut area, 0, xattrs) {
+        return false;
+    }
+    // Without any, the kernel leaves no magic number either.
+    let magic = if xattrs.is_empty() { [0; 4] } else { MAGIC.to_le_bytes() };
+    tail[..INODE_HEADER_LEN].copy_from_slice(&magic);
+    tail[INODE_HEADER_LEN..].copy_from_slice(&area);
+    true
 }
 
 /// An inode goes: its block of attributes too, or one of those who share it.
@@ -154,7 +166,7 @@ fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
 }
 
 /// Write entries from `first` on and values from the end. False, and nothing written, where they do not fit.
-pub(crate) fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
+fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
     let entries: usize =
         xattrs.iter().map(|x| (ENTRY_LEN + x.name.len()).next_multiple_of(4)).sum();
     let values: usize = xattrs.iter().map(|x| x.value.len().next_multiple_of(4)).sum();

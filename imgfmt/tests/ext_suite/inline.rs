@@ -278,6 +278,22 @@ fn long_links_in_inodes_are_read_and_removed() {
 }
 
 #[test]
+fn a_file_of_holes_that_mke2fs_put_into_its_inode_is_zeros() {
+    let from = tempfile::tempdir().expect("a directory");
+    let file = std::fs::File::create(from.path().join("hole")).expect("a file");
+    file.set_len(300_000).expect("a hole");
+    for args in KINDS {
+        let image = TestImage::populated(args, kib(args), 0, from.path());
+        let shape = shape(&image, "/hole");
+        assert!(shape.contains(&"Flags: 0x10000000".to_owned()), "{args}: {shape:?}");
+        agree(&image, args);
+        image.with_fs(|fs| assert!(fs.read("/hole").expect(args) == vec![0; 300_000], "{args}"));
+        image.edit(|tx| tx.write("/hole", noise(1, 100))).expect(args);
+        agree(&image, args);
+    }
+}
+
+#[test]
 fn an_inline_directory_on_a_full_disk_stays_as_it_was() {
     let args = "-t ext4 -b 1024 -O inline_data,^has_journal -N 64";
     let image = TestImage::new(args, 512, 0);

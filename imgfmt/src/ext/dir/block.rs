@@ -2,7 +2,7 @@
 //!
 //! Which block a name belongs into is not known here: that is for [`super::edit`] and [`super::htree_edit`].
 
-use super::{corrupt, htree, linear, read_block};
+use super::{corrupt, linear, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::feature::Incompat;
@@ -87,24 +87,4 @@ pub(crate) fn set_size(tx: &Transaction<'_>, dir: &mut Inode, size: u64) {
     if !tx.geometry().features.incompat.contains(Incompat::LARGE_DIR) {
         dir.base_mut().size_high = high;
     }
-}
-
-/// Change bytes of block 0 that lie before any names, its checksum filled, be it a block of entries or a root of hashes.
-pub(crate) fn edit_first(
-    tx: &mut Transaction<'_>,
-    dir: &Inode,
-    f: impl FnOnce(&mut [u8]) -> Result<()>,
-) -> Result<()> {
-    let (block, bytes) = read_block(tx, dir, 0)?;
-    let mut bytes = bytes.into_owned();
-    f(&mut bytes)?;
-    let has_csum = tx.geometry().has_metadata_csum();
-    match htree::entries_offset(&bytes, dir, 0).filter(|_| has_csum) {
-        Some(offset) => {
-            htree::seal(&mut bytes, dir.seed(tx.geometry()), offset);
-            tx.put_block(block, bytes);
-        }
-        None => put_leaf(tx, dir, block, bytes),
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 //! A name goes where there is room: into the leaf of its hash, or into any block of a directory without a hash tree. One
 //! that outgrows its first block gets a tree, as the kernel does it; one that has several blocks already grows by one.
 
-use super::block::{NewName, edit_first, grow, insert_into, put_leaf};
+use super::block::{NewName, grow, insert_into, put_leaf};
 use super::{block_count, corrupt, htree_edit, inline, is_indexed, linear, locate, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
@@ -80,31 +80,6 @@ pub(crate) fn remove(tx: &mut Transaction<'_>, dir: InodeNr, name: &[u8]) -> Res
     }
     put_leaf(tx, &dir, block, bytes);
     touch(tx, dir)
-}
-
-/// Let `..` of a directory lead to another one. The link counts of both parents are the caller's.
-///
-/// # Errors
-/// [`Error::Corrupt`] where the directory does not begin with `.` and `..`.
-#[expect(dead_code, reason = "for a rename of directories")]
-pub(crate) fn set_parent(tx: &mut Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Result<()> {
-    let mut dir = inode::read(tx, dir)?;
-    check_editable(tx, &dir)?;
-    if dir.has(flag::INLINE_DATA) {
-        inline::set_parent(tx, &mut dir, parent)?;
-        return tx.put_inode(dir);
-    }
-    let inode_count = tx.geometry().inode_count;
-    edit_first(tx, &dir, |bytes| {
-        let dotdot = linear::entries(bytes, inode_count).nth(1);
-        match dotdot {
-            Some(Ok(entry)) if entry.name == b".." => {
-                linear::set_inode(bytes, entry.offset, parent);
-                Ok(())
-            }
-            _ => Err(corrupt(dir.nr(), &"block 0 does not begin with `.` and `..`")),
-        }
-    })
 }
 
 /// Give a directory that has no content yet what an empty one has. The caller stores the inode.

@@ -70,13 +70,6 @@ fn parent(blocks: &impl Blocks, dir: &Inode, content: &[u8]) -> Result<InodeNr> 
     }
 }
 
-/// Let `..` lead to another directory.
-pub(crate) fn set_parent(tx: &mut Transaction<'_>, dir: &mut Inode, parent: InodeNr) -> Result<()> {
-    content(tx, dir)?;
-    dir.base_mut().block[..PARENT_LEN].copy_from_slice(&parent.0.to_le_bytes());
-    Ok(())
-}
-
 /// Put a name into the inode. False where there is no room for it, not even with all that other attributes leave.
 pub(crate) fn insert(tx: &mut Transaction<'_>, dir: &mut Inode, new: NewName<'_>) -> Result<bool> {
     let mut bytes = content(tx, dir)?;

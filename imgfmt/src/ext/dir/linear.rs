@@ -93,12 +93,6 @@ pub(crate) fn set_rec_len(bytes: &mut [u8], offset: usize, rec_len: usize) {
         .set_rec_len(rec_len);
 }
 
-/// Let the entry at `offset` lead to another inode.
-pub(crate) fn set_inode(bytes: &mut [u8], offset: usize, nr: InodeNr) {
-    let (header, _) = Header::mut_from_prefix(&mut bytes[offset..]).expect("entries() checked it");
-    header.inode = nr.0.into();
-}
-
 /// Where entries end: before the checksum, if there is one.
 pub(crate) fn end(bytes: &[u8], has_csum: bool) -> usize {
     bytes.len() - if has_csum { TAIL_LEN } else { 0 }
