@@ -1,9 +1,10 @@
 //! Files and directories in their inodes (`inline_data`): the kernel and `e2fsck` take them for their own.
 
+use imgfmt::Volume;
 use imgfmt::ext::Fs;
 
 use crate::random::{Model, check, step};
-use crate::support::{Random, TestImage, noise, run_ok};
+use crate::support::{NOW, Random, TestImage, noise, run_ok};
 
 /// `mke2fs` arguments; inodes of 256 bytes have room for 128 of content, those of 1 KiB for 896.
 const KINDS: &[&str] = &[
@@ -253,6 +254,84 @@ fn inherited_attributes_and_content_share_an_inode() {
             .expect(args);
         agree(&image, args);
     }
+}
+
+#[test]
+fn a_directory_takes_the_room_that_an_attribute_leaves() {
+    for args in &KINDS[..3] {
+        let image = TestImage::new(args, kib(args), 0);
+        let flags = rustix::fs::XattrFlags::empty();
+        image.with_kernel(|root| {
+            std::fs::create_dir(root.join("dir")).expect("a directory");
+            rustix::fs::lsetxattr(root.join("dir"), "user.note", b"twenty bytes of text", flags)
+                .expect("there is room");
+            // 24 bytes each: two in i_block, and the third in `system.data`, which then takes all that is left.
+            for i in 0..3 {
+                std::fs::write(root.join(format!("dir/name-number-{i}")), "").expect("a file");
+            }
+            rustix::fs::removexattr(root.join("dir"), "user.note").expect("it is there");
+        });
+        // 128 less an entry of 20 and a value of 20.
+        assert!(shape(&image, "/dir").contains(&"Size: 88".to_owned()), "{args}");
+        image.edit(|tx| tx.write("/dir/name-number-3", "")).expect(args);
+        assert!(shape(&image, "/dir").contains(&"Size: 128".to_owned()), "{args}");
+        agree(&image, args);
+    }
+}
+
+#[test]
+fn damaged_inline_inodes_are_errors_and_never_panics() {
+    let args = "-t ext4 -b 1024 -I 256 -N 64 -O inline_data,^has_journal,^metadata_csum";
+    let image = TestImage::new(args, 1_024, 0);
+    image
+        .edit(|tx| {
+            tx.create_dir_all("/dir/below")?;
+            tx.write("/dir/file", noise(1, 120))?;
+            tx.write("/dir/name-of-some-length", "")?;
+            tx.write("/dir/another-name-of-some-length", "")
+        })
+        .expect("sound");
+    image.fsck();
+    let sound = image.bytes();
+    // Inodes 12 and on, in the order of creation: the directories and the files.
+    let first = inode_offset(&image, "/dir");
+    assert_eq!(inode_offset(&image, "/dir/file"), first + 512);
+    let mut random = Random(9);
+    for _ in 0..6_000 {
+        let mut lie = sound.clone();
+        for _ in 0..1 + random.below(3) {
+            let at = first + usize::try_from(random.below(4 * 256)).expect("small");
+            lie[at] = match random.below(4) {
+                0 => 0xFF,
+                1 => 0,
+                2 => lie[at] ^ 1 << random.below(8),
+                _ => random.next().to_le_bytes()[0],
+            };
+        }
+        let Ok(fs) = Fs::open(Volume::whole(&lie)) else { continue };
+        let mut tx = fs.begin(NOW).expect("the superblock is sound");
+        let _ = tx.remove_file("/dir/name-of-some-length");
+        let _ = tx.write("/dir/file", noise(2, 90));
+        let _ = tx.write("/dir/file", noise(2, 900));
+        let _ = tx.set_mode("/dir/file", 0o600);
+        for i in 0..5 {
+            let _ = tx.write(format!("/dir/name-number-{i}"), noise(3, i * 40));
+        }
+        let _ = tx.remove_dir("/dir/below");
+        let _ = tx.read_dir("/dir");
+        let _ = tx.finish();
+    }
+}
+
+/// Where `debugfs` finds the inode of a path, in bytes.
+fn inode_offset(image: &TestImage, path: &str) -> usize {
+    let image = image.path();
+    let text = run_ok("debugfs", &["-R", &format!("imap {path}"), image.to_str().expect("plain")]);
+    // "Inode 13 is part of block group 0\n\tlocated at block 5, offset 0x0600"
+    let (_, place) = text.split_once("located at block ").expect("a place");
+    let (block, offset) = place.trim().split_once(", offset 0x").expect("a place");
+    let block: usize = block.parse().expect("a number");
+    block * 1024 + usize::from_str_radix(offset, 16).expect("a number")
 }
 
 #[test]
