@@ -327,6 +327,68 @@ fn a_tree_without_dir_index_is_left_behind_where_that_is_sound() {
     }
 }
 
+/// A field of what `debugfs` says of an inode.
+fn stat(image: &TestImage, path: &str, field: &str) -> String {
+    let text = debugfs(image, &format!("stat {path}"));
+    let (_, rest) = text.split_once(field).expect(field);
+    rest.split_whitespace().next().expect("a value").to_owned()
+}
+
+#[test]
+fn new_inodes_take_the_flags_that_the_kernel_gives_them() {
+    // Every flag that chattr sets and that does not keep names from being added, beside EXT4_EXTENTS_FL.
+    let flags = "0x200bc4cf";
+    let image = TestImage::new("-t ext4", 16_384, 0);
+    image.edit(|tx| tx.create_dir("/dir")).expect("room");
+    debugfs(&image, &format!("sif /dir flags {flags}"));
+    image.with_kernel(|root| {
+        std::fs::write(root.join("dir/file"), "x").expect("a file");
+        std::fs::create_dir(root.join("dir/dir")).expect("a directory");
+        std::os::unix::fs::symlink("x", root.join("dir/link")).expect("a link");
+        std::os::unix::fs::symlink("x".repeat(80), root.join("dir/long")).expect("a link");
+    });
+    image
+        .edit(|tx| {
+            tx.write("/dir/ours-file", "x")?;
+            tx.create_dir("/dir/ours-dir")?;
+            tx.symlink("x", "/dir/ours-link")?;
+            tx.symlink("x".repeat(80), "/dir/ours-long")
+        })
+        .expect("room");
+    image.fsck();
+    for kind in ["file", "dir", "link", "long"] {
+        let [theirs, ours] = [format!("/dir/{kind}"), format!("/dir/ours-{kind}")]
+            .map(|path| stat(&image, &path, "Flags:"));
+        assert_eq!(ours, theirs, "{kind}");
+    }
+}
+
+#[test]
+fn what_is_made_below_a_project_belongs_to_it() {
+    let image = TestImage::new("-t ext4 -O project -I 256", 16_384, 0);
+    image.edit(|tx| tx.create_dir("/dir").and_then(|()| tx.create_dir("/other"))).expect("room");
+    // EXT4_PROJINHERIT_FL and EXT4_EXTENTS_FL; `/other` has a project, which it keeps to itself.
+    debugfs(&image, "sif /dir flags 0x20080000");
+    debugfs(&image, "sif /dir projid 7");
+    debugfs(&image, "sif /other projid 8");
+    image
+        .edit(|tx| {
+            tx.write("/dir/file", "x")?;
+            tx.create_dir_all("/dir/sub/sub")?;
+            tx.symlink("x", "/dir/link")?;
+            tx.write("/other/file", "x")
+        })
+        .expect("room");
+    image.fsck();
+    for (path, project) in
+        [("/dir/file", "7"), ("/dir/sub/sub", "7"), ("/dir/link", "7"), ("/other/file", "0")]
+    {
+        assert_eq!(stat(&image, path, "Project:"), project, "{path}");
+    }
+    assert_eq!(stat(&image, "/dir/sub", "Flags:"), "0x20080000");
+    assert_eq!(stat(&image, "/dir/file", "Flags:"), "0x80000");
+}
+
 #[test]
 fn names_that_others_compare_are_left_to_them() {
     // EXT4_CASEFOLD_FL and EXT4_ENCRYPT_FL beside EXT4_EXTENTS_FL.
