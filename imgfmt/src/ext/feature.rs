@@ -86,10 +86,8 @@ const READABLE: Incompat = Incompat::all()
     .difference(Incompat::DIRDATA);
 
 /// What an edit keeps right. `encrypt`, `casefold` and `verity` are refused file by file.
-const WRITABLE_INCOMPAT: Incompat = READABLE
-    .difference(Incompat::MMP)
-    .difference(Incompat::EA_INODE)
-    .difference(Incompat::INLINE_DATA);
+const WRITABLE_INCOMPAT: Incompat =
+    READABLE.difference(Incompat::MMP).difference(Incompat::EA_INODE);
 const WRITABLE_RO_COMPAT: RoCompat = RoCompat::all()
     .difference(RoCompat::SNAPSHOT)
     .difference(RoCompat::QUOTA)
@@ -175,10 +173,10 @@ mod tests {
             refusal.to_string(),
             "ext file systems with the features `compression`, `FEATURE_I31` cannot be read yet"
         );
-        let refusal = features(0, 0x8000, 0x100).check_writable().expect_err("neither is kept");
+        let refusal = features(0, 0x400, 0x100).check_writable().expect_err("neither is kept");
         assert_eq!(
             refusal.to_string(),
-            "ext file systems with the features `inline_data`, `quota` cannot be edited yet"
+            "ext file systems with the features `ea_inode`, `quota` cannot be edited yet"
         );
     }
 

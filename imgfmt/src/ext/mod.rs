@@ -40,6 +40,7 @@ mod finish;
 mod fs;
 mod geometry;
 mod group;
+mod inline;
 mod inode;
 mod journal;
 mod map;

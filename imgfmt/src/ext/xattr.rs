@@ -25,7 +25,7 @@ pub(crate) const INDEX_ACL_DEFAULT: u8 = 3;
 /// `name_index` of `security.`.
 pub(crate) const INDEX_SECURITY: u8 = 6;
 /// `name_index` of `system.`.
-const INDEX_SYSTEM: u8 = 7;
+pub(crate) const INDEX_SYSTEM: u8 = 7;
 /// The longest value, in bytes (`XATTR_SIZE_MAX`).
 const VALUE_MAX: u32 = 65536;
 
@@ -74,11 +74,12 @@ pub(crate) fn read(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
     Ok(all)
 }
 
-fn is_content(xattr: &Xattr) -> bool {
+/// Whether this is what lies in the inode of the file itself.
+pub(crate) fn is_content(xattr: &Xattr) -> bool {
     xattr.index == INDEX_SYSTEM && xattr.name == b"data"
 }
 
-/// The content of a file or directory that lies in its inode.
+/// The content of a file or directory that lies in its inode. It may be shorter than the length says.
 pub(crate) fn inline_data(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>> {
     let mut bytes = inode.base().block.to_vec();
     if let Some(rest) = read_in_inode(blocks, inode)?.into_iter().find(is_content) {
@@ -89,7 +90,8 @@ pub(crate) fn inline_data(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-fn read_in_inode(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
+/// The attributes in an inode itself, with the content of the file.
+pub(crate) fn read_in_inode(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
     let Some(tail) = inode.tail().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
         return Ok(Vec::new());
     };

@@ -29,12 +29,8 @@ pub(crate) fn store_new(
     tx.note_xattrs();
     // The kernel searches the entries of a block in this order.
     xattrs.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
-    if let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) {
-        let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
-        if fill(area, 0, &xattrs) {
-            magic.copy_from_slice(&MAGIC.to_le_bytes());
-            return Ok(());
-        }
+    if put_in_inode(inode, &xattrs) {
+        return Ok(());
     }
     let block = tx.alloc_meta(tx.inode_goal(inode.nr())?)?;
     let geometry = tx.geometry();
@@ -55,6 +51,22 @@ pub(crate) fn store_new(
     }
     tx.put_block(block, bytes);
     Ok(())
+}
+
+/// Make these the attributes in the inode. False, and nothing changed, where they do not fit.
+pub(crate) fn put_in_inode(inode: &mut Inode, xattrs: &[Xattr]) -> bool {
+    let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
+        return false;
+    };
+    let mut area = vec![0; tail.len() - INODE_HEADER_LEN];
+    if !fill(&mut area, 0, xattrs) {
+        return false;
+    }
+    // Without any, the kernel leaves no magic number either.
+    let magic = if xattrs.is_empty() { [0; 4] } else { MAGIC.to_le_bytes() };
+    tail[..INODE_HEADER_LEN].copy_from_slice(&magic);
+    tail[INODE_HEADER_LEN..].copy_from_slice(&area);
+    true
 }
 
 /// An inode goes: its block of attributes too, or one of those who share it.
@@ -184,6 +196,10 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
 
 /// `e_hash`: over the name and the value in words.
 fn entry_hash(xattr: &Xattr) -> u32 {
+    if xattr::is_content(xattr) {
+        // The kernel changes content in place, and a hash of what was there would be wrong from then on.
+        return 0;
+    }
     let hash = xattr.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
     xattr.value.chunks(4).fold(hash, |hash, chunk| {
         let mut word = [0; 4];

@@ -116,7 +116,6 @@ fn what_is_not_clean_is_not_edited() {
         );
     }
     for (feature, args) in [
-        ("inline_data", "-t ext4 -O inline_data"),
         ("quota", "-t ext4 -O quota"),
         ("bigalloc", "-t ext4 -O bigalloc"),
         ("ea_inode", "-t ext4 -O ea_inode"),

@@ -4,9 +4,11 @@
 mod bugs;
 mod content;
 mod crash;
+mod dirs;
 mod edit;
 mod hostile;
 mod in_place;
+mod inline;
 mod journal;
 mod random;
 mod support;

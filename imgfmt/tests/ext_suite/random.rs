@@ -9,13 +9,13 @@ use crate::support::{Random, TestImage, noise, run_ok};
 
 /// What a path should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Node {
+pub(crate) enum Node {
     File(u64, usize),
     Dir,
     Link(String),
 }
 
-type Model = BTreeMap<String, Node>;
+pub(crate) type Model = BTreeMap<String, Node>;
 
 fn pick(random: &mut Random, model: &Model, wanted: fn(&Node) -> bool) -> Option<String> {
     let paths: Vec<&String> = model.iter().filter(|(_, n)| wanted(n)).map(|(p, _)| p).collect();
@@ -34,7 +34,7 @@ fn new_path(random: &mut Random, model: &Model) -> String {
 }
 
 /// One operation on both. `NoSpace` is the only error there may be, and then nothing has happened.
-fn step(random: &mut Random, tx: &mut Transaction<'_>, model: &mut Model, largest: u64) {
+pub(crate) fn step(random: &mut Random, tx: &mut Transaction<'_>, model: &mut Model, largest: u64) {
     let is_file = |node: &Node| matches!(node, Node::File(..));
     let (path, result, node) = match random.below(10) {
         0..=2 => {
@@ -86,7 +86,7 @@ fn step(random: &mut Random, tx: &mut Transaction<'_>, model: &mut Model, larges
     }
 }
 
-fn check(fs: &Fs<'_>, model: &Model) {
+pub(crate) fn check(fs: &Fs<'_>, model: &Model) {
     let mut seen = 0;
     let mut dirs = vec![String::new()];
     while let Some(dir) = dirs.pop() {

@@ -82,6 +82,13 @@ pub(crate) fn checksum_holds(bytes: &[u8], seed: u32, offset: usize) -> bool {
     })
 }
 
+/// Fill the checksum of an inner block whose counts are sound.
+pub(crate) fn seal(bytes: &mut [u8], seed: u32, offset: usize) {
+    let (tail, crc) = checksum::dx(seed, bytes, offset).expect("the counts leave a place for it");
+    let (tail, _) = Tail::mut_from_prefix(&mut bytes[tail..]).expect("within the block");
+    tail.checksum = crc.into();
+}
+
 /// The block and the inode of a name: `None` where there is no tree, or none that we can hash for.
 pub(crate) fn locate(
     blocks: &impl Blocks,

@@ -6,19 +6,17 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::edit::{NewName, grow, grow_raw, insert_into, put_leaf};
+use super::block::{NewName, grow, grow_raw, insert_into, put_leaf};
 use super::htree::{self, Frame, Probe, max_levels};
 use super::{block_count, corrupt, hash, linear, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
-use crate::ext::checksum;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::dirent::{Header, entry_len};
 use crate::ext::ondisk::dx::{
     CountLimit, ENTRY_LEN, Entry, INFO_OFFSET, NODE_ENTRIES_OFFSET, ROOT_ENTRIES_OFFSET, RootInfo,
-    Tail,
 };
 use crate::ext::ondisk::inode::flag;
 use crate::ext::transaction::Transaction;
@@ -200,10 +198,7 @@ fn put_frame(tx: &mut Transaction<'_>, dir: &Inode, frame: &Frame) -> Result<()>
         }
         bytes[frame.offset..frame.offset + 4].copy_from_slice(counts.as_bytes());
         if let Some(seed) = seed {
-            let sealed = checksum::dx(seed, bytes, frame.offset);
-            let (tail, crc) = sealed.expect("room() left a place for it");
-            let tail = Tail::mut_from_prefix(&mut bytes[tail..]).expect("within the block").0;
-            tail.checksum = crc.into();
+            htree::seal(bytes, seed, frame.offset);
         }
     })
 }

@@ -171,7 +171,8 @@ pub(crate) fn remove(bytes: &mut [u8], inode_count: u32, name: &[u8]) -> Result<
 
 /// Whether the block ends in a place for a checksum.
 pub(crate) fn has_tail(bytes: &[u8]) -> bool {
-    Tail::ref_from_bytes(&bytes[bytes.len() - TAIL_LEN..]).is_ok_and(Tail::is_valid)
+    let tail = bytes.last_chunk::<TAIL_LEN>();
+    tail.is_some_and(|tail| Tail::ref_from_bytes(tail).is_ok_and(Tail::is_valid))
 }
 
 /// Whether the checksum is there and right.

@@ -4,10 +4,12 @@
 //! inner blocks look empty to a reader of entries, so that every directory can be read the old way. One in the inode
 //! itself (`inline_data`) has its parent's number in the first four bytes, and no `.` and `..`.
 
+mod block;
 pub(crate) mod edit;
 pub(crate) mod hash;
 pub(crate) mod htree;
-pub(crate) mod htree_edit;
+mod htree_edit;
+mod inline;
 pub(crate) mod linear;
 
 use std::borrow::Cow;

@@ -8,20 +8,31 @@ pub(crate) const BASE_LEN: usize = 128;
 /// Length of the part behind it that the kernel knows today, in bytes.
 pub(crate) const EXTRA_LEN: u16 = 32;
 
+/// Length of `i_block`, in bytes.
+pub(crate) const BLOCK_LEN: usize = 60;
+
 /// `i_flags`, those that matter here.
 pub(crate) mod flag {
+    /// Overwritten when deleted; kept for undeletion; compressed (none of them by anybody).
+    const UNUSED: u32 = 0x7;
     /// Written synchronously.
-    pub(crate) const SYNC: u32 = 0x8;
+    const SYNC: u32 = 0x8;
     /// Not dumped.
-    pub(crate) const NODUMP: u32 = 0x40;
+    const NODUMP: u32 = 0x40;
     /// Access times are not kept.
-    pub(crate) const NOATIME: u32 = 0x80;
+    const NOATIME: u32 = 0x80;
+    /// Not compressed.
+    const NOCOMPR: u32 = 0x400;
     /// Encrypted content or names.
     pub(crate) const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.
     pub(crate) const INDEX: u32 = 0x1000;
+    /// Content goes through the journal.
+    const JOURNAL_DATA: u32 = 0x4000;
+    /// Tails are not merged.
+    const NOTAIL: u32 = 0x8000;
     /// Entries are written synchronously.
-    pub(crate) const DIRSYNC: u32 = 0x1_0000;
+    const DIRSYNC: u32 = 0x1_0000;
     /// `i_blocks` counts blocks, not sectors.
     pub(crate) const HUGE_FILE: u32 = 0x4_0000;
     /// Mapped by extents.
@@ -38,6 +49,14 @@ pub(crate) mod flag {
     pub(crate) const PROJINHERIT: u32 = 0x2000_0000;
     /// Names are compared without case.
     pub(crate) const CASEFOLD: u32 = 0x4000_0000;
+
+    /// What a new file takes from its directory (`EXT4_FL_INHERITED`, `EXT4_REG_FLMASK`).
+    pub(crate) const INHERITED_BY_FILES: u32 =
+        UNUSED | SYNC | NODUMP | NOATIME | NOCOMPR | JOURNAL_DATA | NOTAIL;
+    /// What a new directory takes.
+    pub(crate) const INHERITED_BY_DIRS: u32 = INHERITED_BY_FILES | DIRSYNC | PROJINHERIT;
+    /// What a new link, device, pipe or socket takes (`EXT4_OTHER_FLMASK`).
+    pub(crate) const INHERITED_BY_OTHERS: u32 = NODUMP | NOATIME;
 }
 
 /// `struct ext4_inode`, the first 128 bytes.
@@ -56,7 +75,7 @@ pub(crate) struct Inode {
     pub(crate) blocks_lo: U32,
     pub(crate) flags: U32,
     version: U32,
-    pub(crate) block: [u8; 60],
+    pub(crate) block: [u8; BLOCK_LEN],
     pub(crate) generation: U32,
     pub(crate) file_acl_lo: U32,
     pub(crate) size_high: U32,

@@ -17,8 +17,6 @@ use crate::ext::transaction::Transaction;
 use crate::ext::xattr::{self, Xattr};
 use crate::ext::xattr_edit;
 
-/// Flags that a new inode takes from its directory.
-const INHERITED: u32 = flag::SYNC | flag::NODUMP | flag::NOATIME | flag::PROJINHERIT;
 /// Names of one directory, where `dir_nlink` does not lift the limit.
 const LINKS_MAX: u16 = 65000;
 const SET_GID: u16 = 0o2000;
@@ -91,8 +89,7 @@ fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()
     let mut inode = new_inode(tx, parent, FileType::Directory, 0o755)?;
     inode.base_mut().links_count = 2.into();
     let nr = inode.nr();
-    let bytes = dir::edit::first_block(tx, nr, parent);
-    dir::edit::grow(tx, &mut inode, bytes)?;
+    dir::edit::make_empty(tx, &mut inode, parent)?;
     tx.put_inode(inode)?;
     dir::edit::insert(tx, parent, name, nr, FileType::Directory)
 }
@@ -157,14 +154,12 @@ fn new_inode(
             mode |= SET_GID;
         }
     }
-    let mut inherited = INHERITED;
-    if kind == FileType::Directory {
-        inherited |= flag::DIRSYNC;
-    }
-    let flags = match kind {
-        FileType::Symlink => 0,
-        _ => dir.base().flags.get() & inherited,
+    let inherited = match kind {
+        FileType::Directory => flag::INHERITED_BY_DIRS,
+        FileType::File => flag::INHERITED_BY_FILES,
+        _ => flag::INHERITED_BY_OTHERS,
     };
+    let flags = dir.base().flags.get() & inherited;
     let base = inode.base_mut();
     base.mode = mode.into();
     base.links_count = 1.into();

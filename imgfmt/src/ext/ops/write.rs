@@ -6,8 +6,8 @@ use super::create::make_file;
 use super::read::check_file;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
-use crate::ext::feature::Incompat;
 use crate::ext::file::is_fast_link;
+use crate::ext::inline;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map::{self, Mapping};
 use crate::ext::nr::{BlockNr, InodeNr};
@@ -75,12 +75,9 @@ pub(super) fn check_editable(tx: &Transaction<'_>, inode: &Inode) -> Result<()> 
         return Err(inode::corrupt(inode.nr(), "is reserved, but named"));
     }
     check_attributes(tx, inode)?;
-    for (bit, feature) in [
-        (flag::ENCRYPT, "encrypt"),
-        (flag::VERITY, "verity"),
-        (flag::INLINE_DATA, "inline_data"),
-        (flag::EA_INODE, "ea_inode"),
-    ] {
+    for (bit, feature) in
+        [(flag::ENCRYPT, "encrypt"), (flag::VERITY, "verity"), (flag::EA_INODE, "ea_inode")]
+    {
         if inode.has(bit) {
             return Err(Error::Unsupported(format!(
                 "a file with the feature `{feature}` cannot be edited yet: inode {}",
@@ -88,7 +85,7 @@ pub(super) fn check_editable(tx: &Transaction<'_>, inode: &Inode) -> Result<()> 
             )));
         }
     }
-    Ok(())
+    inline::check_editable(tx, inode)
 }
 
 /// Inodes that hold attributes count in `i_blocks`, and go with the file: even where the feature was forgotten.
@@ -105,6 +102,7 @@ pub(super) fn check_attributes(tx: &Transaction<'_>, inode: &Inode) -> Result<()
 /// What an inode maps; short links, devices and the like map nothing.
 pub(super) fn mapping(tx: &Transaction<'_>, inode: &Inode) -> Result<Mapping> {
     match inode.kind() {
+        _ if inode.has(flag::INLINE_DATA) => Ok(Mapping::default()),
         FileType::File | FileType::Directory => map::walk(tx, inode),
         FileType::Symlink if !is_fast_link(tx, inode) => map::walk(tx, inode),
         _ => Ok(Mapping::default()),
@@ -126,19 +124,21 @@ fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<(
     let geometry = tx.geometry();
     let block_size = geometry.block_size;
     let len = bytes.len() as u64;
-    let count = len.div_ceil(block_size as u64);
+    let old = mapping(tx, &inode)?;
+    // An empty file is born without inline data.
+    let is_inline = len > 0 && inline::store(tx, &mut inode, bytes)?;
+    let count = if is_inline { 0 } else { len.div_ceil(block_size as u64) };
     let free = tx.superblock().free_blocks_count(geometry.is_wide());
     if count > free {
         return Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}")));
     }
-    let has_extents = geometry.features.incompat.contains(Incompat::EXTENT);
-    let old = mapping(tx, &inode)?;
     let xattr_blocks = u64::from(inode.file_acl(tx.geometry()).0 != 0);
 
-    inode.set_flag(flag::EXTENTS, has_extents);
-    inode.set_flag(flag::EOFBLOCKS, false);
-    map::clear(&mut inode);
-    let grown = fill(tx, &mut inode, bytes)?;
+    let mut grown = 0;
+    if !is_inline {
+        inline::clear(tx, &mut inode)?;
+        grown = fill(tx, &mut inode, bytes)?;
+    }
     let sectors = (count + grown + xattr_blocks) * (block_size as u64 / 512);
     if !inode.set_sectors(tx.geometry(), sectors) {
         return Err(Error::NoSpace("a file of 2 TiB".to_owned()));
