@@ -14,7 +14,7 @@ use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Geometry;
-use crate::ext::journal::{self, Recovery};
+use crate::ext::journal::{self, Copy, Recovery};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
 use crate::ext::transaction::Transaction;
@@ -115,7 +115,12 @@ impl<'a> Fs<'a> {
         // What the kernel noted of errors went past the journal, and is kept as it is at home.
         superblock.keep_errors_of(&self.superblock);
         (self.superblock, self.geometry) = (superblock, geometry);
-        self.check_replayed(block_size)
+        self.check_replayed(block_size)?;
+        let recovery = self.recovery.as_ref().expect("made above");
+        if let Some(outcome) = recovery.replay_fast_commits(self)? {
+            self.recovery.as_mut().expect("made above").set_fast_commits(outcome);
+        }
+        Ok(())
     }
 
     /// The log must not change the shape under which it was read.
@@ -223,10 +228,14 @@ impl<'a> Fs<'a> {
         for (home, copy) in self.recovery.iter().flat_map(|r| r.copies(block, count)) {
             let index = usize::try_from(home.0 - block.0).expect("within `buf`");
             let bytes = &mut buf[index * block_size..(index + 1) * block_size];
-            let offset = copy.block.0 * block_size as u64;
-            let read = self.volume.read_at(offset, bytes);
-            read.map_err(|e| Error::io(format!("ext journal: block {}", copy.block), e))?;
-            copy.restore(bytes);
+            match copy {
+                Copy::Bytes(changed) => bytes.copy_from_slice(changed),
+                Copy::Log { block, is_escaped } => {
+                    let read = self.volume.read_at(block.0 * block_size as u64, bytes);
+                    read.map_err(|e| Error::io(format!("ext journal: block {block}"), e))?;
+                    Copy::restore(is_escaped, bytes);
+                }
+            }
         }
         Ok(())
     }

@@ -151,6 +151,11 @@ impl Inode {
         &self.bytes
     }
 
+    /// The same, to be changed.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
     /// The bytes behind the fixed fields, where extended attributes lie: `None` where there is no such room.
     pub(crate) fn tail(&self) -> Option<&[u8]> {
         self.bytes.get(self.tail_offset()?..)

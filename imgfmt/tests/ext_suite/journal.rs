@@ -189,27 +189,13 @@ fn an_error_in_the_superblock_at_home_outlives_the_replay() {
 }
 
 #[test]
-fn an_external_journal_and_fast_commits_are_refused_by_name() {
+fn an_external_journal_is_refused_by_name() {
     let image = small_dirty("-t ext3 -b 1024");
     let mut bytes = image.bytes();
     bytes[1024 + 0xE0..1024 + 0xE8].copy_from_slice(&[0, 0, 0, 0, 1, 8, 0, 0]);
     assert_eq!(
         refusal(&bytes).to_string(),
         "the journal has to be replayed first (needs_recovery): it is on another device (external journal)"
-    );
-
-    let image = TestImage::new("-t ext4 -b 1024 -O fast_commit", 16_384, 0);
-    image.left_dirty("rw", |at| {
-        for i in 0..3 {
-            // The first sync is a whole commit, the others are fast.
-            let path = at.join(format!("file-{i}"));
-            fs::write(&path, "x").expect("a file");
-            sync(&path);
-        }
-    });
-    assert_eq!(
-        refusal(&image.bytes()).to_string(),
-        "the journal has to be replayed first (needs_recovery): fast commits in it are not replayed yet"
     );
 }
 

@@ -4,6 +4,7 @@
 mod bugs;
 mod content;
 mod edit;
+mod fast_commit;
 mod hostile;
 mod journal;
 mod orphans;

@@ -14,6 +14,7 @@ use zerocopy::FromBytes;
 const BLOCKS_MAX: u32 = 1 << 24;
 
 /// Runs of blocks that hold the log.
+#[derive(Debug)]
 pub(super) struct Map {
     /// By the first block of the log that they hold: where it lies, and how many follow.
     runs: BTreeMap<u32, (BlockNr, u32)>,
@@ -121,7 +122,8 @@ impl Map {
         self.overlaps(block, 1)
     }
 
-    fn overlaps(&self, start: BlockNr, count: u64) -> bool {
+    /// Whether some of a run are.
+    pub(super) fn overlaps(&self, start: BlockNr, count: u64) -> bool {
         let end = BlockNr(start.0.saturating_add(count));
         let before = self.places.range(..end).next_back();
         before.is_some_and(|(first, len)| first.0 + len > start.0)

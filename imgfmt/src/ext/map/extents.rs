@@ -193,11 +193,34 @@ pub(super) fn check_extent(blocks: &impl Blocks, inode: &Inode, entry: &Extent) 
     blocks.geometry().check_data(entry.start(), len).map_err(|e| corrupt(inode, &e))
 }
 
+/// A part of a tree.
+pub(crate) enum Part<'a> {
+    /// Blocks of the file.
+    Extent(&'a Extent),
+    /// The block of a node.
+    Node(BlockNr),
+}
+
 /// Everything that the tree maps.
 pub(crate) fn walk(blocks: &impl Blocks, inode: &Inode) -> Result<Mapping> {
     let mut mapping = Mapping::default();
-    walk_node(blocks, inode, root(inode)?, 0..END, &mut mapping)?;
+    each(blocks, inode, &mut |part| {
+        match part {
+            Part::Extent(entry) => mapping.data.push((entry.start(), entry.len().into())),
+            Part::Node(block) => mapping.own.push(block),
+        }
+        Ok(())
+    })?;
     Ok(mapping)
+}
+
+/// Hand all parts of the tree to `f`, in the order of the file.
+pub(crate) fn each(
+    blocks: &impl Blocks,
+    inode: &Inode,
+    f: &mut dyn FnMut(Part<'_>) -> Result<()>,
+) -> Result<()> {
+    walk_node(blocks, inode, root(inode)?, 0..END, f)
 }
 
 fn walk_node<B: Blocks>(
@@ -205,7 +228,7 @@ fn walk_node<B: Blocks>(
     inode: &Inode,
     node: Node<'_>,
     range: std::ops::Range<u64>,
-    mapping: &mut Mapping,
+    f: &mut dyn FnMut(Part<'_>) -> Result<()>,
 ) -> Result<()> {
     let mut from = range.start;
     let out_of_order = || corrupt(inode, &"entries out of order");
@@ -217,7 +240,7 @@ fn walk_node<B: Blocks>(
                 return Err(out_of_order());
             }
             from = at + u64::from(entry.len());
-            mapping.data.push((entry.start(), entry.len().into()));
+            f(Part::Extent(entry))?;
         }
         return Ok(());
     }
@@ -229,9 +252,9 @@ fn walk_node<B: Blocks>(
             return Err(out_of_order());
         }
         from = end;
-        mapping.own.push(entry.leaf());
+        f(Part::Node(entry.leaf()))?;
         with_block(blocks, inode, entry.leaf(), node.depth() - 1, |child| {
-            walk_node(blocks, inode, child, at..end, mapping)
+            walk_node(blocks, inode, child, at..end, f)
         })?;
     }
     Ok(())

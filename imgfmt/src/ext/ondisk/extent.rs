@@ -72,6 +72,11 @@ impl Extent {
         Self { block: lblk.into(), len: len.into(), start_hi: hi, start_lo: lo }
     }
 
+    /// An extent that reads as zeros, of 32,767 blocks at most.
+    pub(crate) fn unwritten(lblk: u32, start: BlockNr, len: u16) -> Self {
+        Self { len: (MAX_LEN + len).into(), ..Self::new(lblk, start, 0) }
+    }
+
     /// Blocks, written or not.
     pub(crate) fn len(&self) -> u16 {
         let len = self.len.get();
