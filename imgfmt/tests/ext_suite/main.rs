@@ -6,5 +6,6 @@ mod content;
 mod edit;
 mod hostile;
 mod journal;
+mod model;
 mod random;
 mod support;
