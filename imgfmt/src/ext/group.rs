@@ -7,6 +7,7 @@ use zerocopy::FromBytes;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::feature::RoCompat;
 use crate::ext::geometry::{Checksums, Geometry};
 use crate::ext::nr::{BlockNr, GroupNr};
 use crate::ext::ondisk::group_desc::{BLOCK_UNINIT, GroupDescHi, GroupDescLo, INODE_UNINIT};
@@ -25,9 +26,7 @@ pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
     let (block, offset) = geometry.desc_location(group);
     let bytes = blocks.read_block(block)?[offset..offset + geometry.desc_size].to_vec();
     let desc = GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None };
-    if desc.has_csum && desc.lo().checksum.get() != desc.checksum(geometry) {
-        return Err(Error::corrupt(format!("group {group}: checksum of the descriptor is wrong")));
-    }
+    let holds = !desc.has_csum || desc.lo().checksum.get() == desc.checksum(geometry);
     let table_end = desc.inode_table().0.checked_add(table_len(geometry));
     let in_volume = |block: BlockNr| geometry.check_block(block).is_ok();
     if !in_volume(desc.block_bitmap())
@@ -37,7 +36,49 @@ pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
     {
         return Err(Error::corrupt(format!("group {group}: bitmaps or table lie outside")));
     }
+    if !holds && !is_vouched_for(blocks, &desc)? {
+        return Err(Error::corrupt(format!("group {group}: checksum of the descriptor is wrong")));
+    }
     Ok(desc)
+}
+
+/// Whether all that a descriptor says is true though its checksum is not, which e2fsck and a kernel that only reads pass
+/// over: both bitmaps have the checksums and the zeros that it names.
+fn is_vouched_for(blocks: &impl Blocks, desc: &GroupDesc) -> Result<bool> {
+    let geometry = blocks.geometry();
+    if !geometry.has_metadata_csum()
+        || geometry.has(RoCompat::BIGALLOC)
+        || desc.is_block_uninit()
+        || desc.is_inode_uninit()
+    {
+        return Ok(false);
+    }
+    let inodes = u64::from(geometry.inodes_per_group.get());
+    let bits = blocks.read_block(desc.block_bitmap())?;
+    let covered = geometry.blocks_per_group.get() as usize / 8;
+    let crc = checksum::crc32c(geometry.seed, &bits[..covered]);
+    if !desc.block_bitmap_csum_is(crc)
+        || zeros(&bits, geometry.group_len(desc.group)) != desc.free_blocks()
+    {
+        return Ok(false);
+    }
+    let bits = blocks.read_block(desc.inode_bitmap())?;
+    let crc =
+        checksum::crc32c(geometry.seed, &bits[..geometry.inodes_per_group.get() as usize / 8]);
+    let used = inodes.checked_sub(desc.itable_unused().into());
+    Ok(desc.inode_bitmap_csum_is(crc)
+        && zeros(&bits, inodes) == desc.free_inodes()
+        && used
+            .is_some_and(|used| zeros(&bits, inodes) - zeros(&bits, used) == desc.itable_unused()))
+}
+
+/// Zeros among the first `len` bits.
+fn zeros(bits: &[u8], len: u64) -> u32 {
+    let len =
+        u32::try_from(len).unwrap_or(u32::MAX).min(8 * u32::try_from(bits.len()).unwrap_or(0));
+    let whole: u32 = bits[..len as usize / 8].iter().map(|byte| byte.count_zeros()).sum();
+    let rest = (len / 8 * 8..len).filter(|bit| bits[*bit as usize / 8] & 1 << (bit % 8) == 0);
+    whole + u32::try_from(rest.count()).expect("seven at most")
 }
 
 /// Blocks of a group's inode table.

@@ -300,6 +300,19 @@ fn a_wrong_checksum_is_found() {
     }
 }
 
+#[test]
+fn a_descriptor_whose_bitmaps_vouch_for_it_serves_and_is_mended() {
+    let image = TestImage::new("-t ext4 -b 1024 -O ^has_journal", 8192, 0);
+    image.edit(|tx| tx.write("/file", "as it was")).expect("sound");
+    let mut bytes = image.bytes();
+    // bg_checksum of group 0, whose descriptor is the first thing in block 2.
+    bytes[2048 + 0x1E] ^= 1;
+    std::fs::write(image.path(), &bytes).expect("a write");
+    image.with_fs(|fs| assert_eq!(fs.read("/file").expect("readable"), b"as it was"));
+    image.edit(|tx| tx.write("/file", "and as it is")).expect("it can be edited");
+    image.fsck();
+}
+
 /// Everything there is to read, and an edit.
 fn use_all(bytes: &Vec<u8>) -> Result<()> {
     let fs = open(bytes)?;

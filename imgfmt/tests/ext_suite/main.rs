@@ -11,6 +11,7 @@ mod hostile;
 mod in_place;
 mod inline;
 mod journal;
+mod model;
 mod orphans;
 mod random;
 mod support;

@@ -115,6 +115,14 @@ impl TestImage {
         std::fs::rename(&kept, self.path()).expect("the copy takes its place");
     }
 
+    /// Another file, with other bytes.
+    pub(crate) fn with_bytes(&self, bytes: &[u8]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let image = Self { dir, start: self.start, len: self.len };
+        std::fs::write(image.path(), bytes).expect("an image");
+        image
+    }
+
     /// Another file with the same bytes.
     pub(crate) fn twin(&self) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
