@@ -6,5 +6,6 @@ mod content;
 mod edit;
 mod hostile;
 mod journal;
+mod orphans;
 mod random;
 mod support;
