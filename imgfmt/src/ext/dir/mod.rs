@@ -9,6 +9,7 @@ pub(crate) mod hash;
 pub(crate) mod htree;
 pub(crate) mod htree_edit;
 pub(crate) mod linear;
+pub(crate) mod parent;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

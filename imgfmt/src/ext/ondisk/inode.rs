@@ -12,6 +12,10 @@ pub(crate) const EXTRA_LEN: u16 = 32;
 pub(crate) mod flag {
     /// Written synchronously.
     pub(crate) const SYNC: u32 = 0x8;
+    /// Neither changed, renamed, linked nor removed, not even by root.
+    pub(crate) const IMMUTABLE: u32 = 0x10;
+    /// Content only grows; of a directory, names are only added.
+    pub(crate) const APPEND: u32 = 0x20;
     /// Not dumped.
     pub(crate) const NODUMP: u32 = 0x40;
     /// Access times are not kept.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use super::link::add_subdir;
+use super::protected;
 use crate::error::{Error, Result};
 use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::dir;
-use crate::ext::feature::{Incompat, RoCompat};
+use crate::ext::feature::Incompat;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
@@ -17,10 +19,10 @@ use crate::ext::transaction::Transaction;
 use crate::ext::xattr::{self, Xattr};
 use crate::ext::xattr_edit;
 
-/// Flags that a new inode takes from its directory.
+/// Flags that a new file or directory takes from its directory.
 const INHERITED: u32 = flag::SYNC | flag::NODUMP | flag::NOATIME | flag::PROJINHERIT;
-/// Names of one directory, where `dir_nlink` does not lift the limit.
-const LINKS_MAX: u16 = 65000;
+/// Those that a device, a pipe or a socket takes (`EXT4_OTHER_FLMASK`).
+const INHERITED_BY_SPECIAL: u32 = flag::NODUMP | flag::NOATIME;
 const SET_GID: u16 = 0o2000;
 
 impl Transaction<'_> {
@@ -30,9 +32,9 @@ impl Transaction<'_> {
     /// [`Error::AlreadyExists`] where something is there, [`Error::NotFound`] where the directory above is not.
     pub fn create_dir(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        self.atomically(|tx| match resolve(tx, path, false)? {
-            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-            Target::Missing { parent, name } => make_dir(tx, parent, &name),
+        self.atomically(|tx| {
+            let (parent, name) = free_name(tx, path)?;
+            make_dir(tx, parent, &name)
         })
     }
 
@@ -49,7 +51,10 @@ impl Transaction<'_> {
                 match resolve(tx, path, true)? {
                     Target::Found { nr, .. } if inode::read(tx, nr)?.is_dir() => {}
                     Target::Found { .. } => return Err(Error::NotADirectory(path.to_owned())),
-                    Target::Missing { parent, name } => make_dir(tx, parent, &name)?,
+                    Target::Missing { parent, name } => {
+                        protected::check_insert(&inode::read(tx, parent)?, path)?;
+                        make_dir(tx, parent, &name)?;
+                    }
                 }
             }
             Ok(())
@@ -70,10 +75,21 @@ impl Transaction<'_> {
             let what = "not a text that a symbolic link can have";
             return Err(Error::InvalidPath { path: target.to_owned(), what });
         }
-        self.atomically(|tx| match resolve(tx, path, false)? {
-            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-            Target::Missing { parent, name } => make_link(tx, parent, &name, bytes),
+        self.atomically(|tx| {
+            let (parent, name) = free_name(tx, path)?;
+            make_link(tx, parent, &name, bytes)
         })
+    }
+}
+
+/// The directory and the name of `path`, where nothing may be yet.
+pub(super) fn free_name(tx: &Transaction<'_>, path: &Path) -> Result<(InodeNr, Vec<u8>)> {
+    match resolve(tx, path, false)? {
+        Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
+        Target::Missing { parent, name } => {
+            protected::check_insert(&inode::read(tx, parent)?, path)?;
+            Ok((parent, name))
+        }
     }
 }
 
@@ -87,7 +103,7 @@ pub(super) fn make_file(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) 
 }
 
 fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()> {
-    add_link(tx, parent)?;
+    add_subdir(tx, parent)?;
     let mut inode = new_inode(tx, parent, FileType::Directory, 0o755)?;
     inode.base_mut().links_count = 2.into();
     let nr = inode.nr();
@@ -95,20 +111,6 @@ fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()
     dir::edit::grow(tx, &mut inode, bytes)?;
     tx.put_inode(inode)?;
     dir::edit::insert(tx, parent, name, nr, FileType::Directory)
-}
-
-/// One more `..` leads to `dir`.
-fn add_link(tx: &mut Transaction<'_>, dir: InodeNr) -> Result<()> {
-    let unlimited = tx.geometry().has(RoCompat::DIR_NLINK);
-    let links = inode::read(tx, dir)?.links_count();
-    let links = match links {
-        // Nobody counts any longer.
-        1 => 1,
-        _ if links < LINKS_MAX => links + 1,
-        _ if unlimited => 1,
-        _ => return Err(Error::NoSpace(format!("directory {dir} has {links} links"))),
-    };
-    tx.edit_inode(dir, |inode| inode.base_mut().links_count = links.into())
 }
 
 fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u8]) -> Result<()> {
@@ -138,7 +140,7 @@ fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u
 }
 
 /// An inode with one link, no content, and what it inherits. It is still to be stored.
-fn new_inode(
+pub(super) fn new_inode(
     tx: &mut Transaction<'_>,
     parent: InodeNr,
     kind: FileType,
@@ -157,14 +159,13 @@ fn new_inode(
             mode |= SET_GID;
         }
     }
-    let mut inherited = INHERITED;
-    if kind == FileType::Directory {
-        inherited |= flag::DIRSYNC;
-    }
-    let flags = match kind {
+    let inherited = match kind {
+        FileType::Directory => INHERITED | flag::DIRSYNC,
+        FileType::File => INHERITED,
         FileType::Symlink => 0,
-        _ => dir.base().flags.get() & inherited,
+        _ => INHERITED_BY_SPECIAL,
     };
+    let flags = dir.base().flags.get() & inherited;
     let base = inode.base_mut();
     base.mode = mode.into();
     base.links_count = 1.into();
