@@ -33,6 +33,9 @@ pub struct Transaction<'a> {
     meta: BTreeMap<BlockNr, Vec<u8>>,
     data: BTreeMap<BlockNr, Vec<u8>>,
     freed: BTreeMap<GroupNr, Vec<u8>>,
+    /// Groups whose free runs are known to be no longer than this: while nothing freed is given out again, they only
+    /// get shorter.
+    longest: BTreeMap<GroupNr, u32>,
     undo: Option<Undo>,
 }
 
@@ -54,6 +57,7 @@ impl<'a> Transaction<'a> {
             meta: BTreeMap::new(),
             data: BTreeMap::new(),
             freed: BTreeMap::new(),
+            longest: BTreeMap::new(),
             undo: None,
         }
     }
@@ -106,6 +110,8 @@ impl<'a> Transaction<'a> {
 
     fn roll_back(&mut self, undo: Undo) {
         self.superblock = undo.superblock;
+        // What goes back to being free may be long.
+        self.longest.clear();
         for (block, bytes) in undo.meta {
             match bytes {
                 Some(bytes) => self.meta.insert(block, bytes),
@@ -213,6 +219,16 @@ impl<'a> Transaction<'a> {
         if let Some(undo) = &mut self.undo {
             undo.freed.push((group, index));
         }
+    }
+
+    /// The most free blocks in a run of a group, as far as is known.
+    pub(crate) fn longest_run(&self, group: GroupNr) -> u32 {
+        self.longest.get(&group).copied().unwrap_or(u32::MAX)
+    }
+
+    /// A group has no longer run of free blocks.
+    pub(crate) fn note_longest_run(&mut self, group: GroupNr, len: u32) {
+        self.longest.insert(group, len);
     }
 
     /// Blocks given out must not be in use: what this transaction changed is, whatever a bitmap says.

@@ -191,3 +191,51 @@ fn the_longest_file_is_as_long_as_the_kernel_has_it() {
         });
     }
 }
+
+/// A file of `fragments` single blocks, with as many free ones between them.
+fn leave_holes(root: &std::path::Path, fragments: u64, block_size: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::create(root.join("holes")).expect("a file");
+    let chunk = vec![0x55; usize::try_from(block_size).expect("small") * 1024];
+    for at in (0..2 * fragments * block_size).step_by(chunk.len()) {
+        file.write_all_at(&chunk, at).expect("room");
+    }
+    file.sync_all().expect("written");
+    // What is left goes to another file, but for some 1300 blocks (2%) that the kernel keeps for itself.
+    let rest = std::fs::File::create(root.join("rest")).expect("a file");
+    for at in (0..).step_by(1024) {
+        if rest.write_all_at(&chunk[..1024], at).is_err() {
+            break;
+        }
+    }
+    rest.sync_all().expect("written");
+    for lblk in (0..2 * fragments).step_by(2) {
+        use rustix::fs::FallocateFlags as Flags;
+        let flags = Flags::PUNCH_HOLE | Flags::KEEP_SIZE;
+        rustix::fs::fallocate(&file, flags, lblk * block_size, block_size).expect("a hole");
+    }
+}
+
+#[test]
+fn an_extent_tree_grows_to_the_third_level_and_is_cut_again() {
+    // 84 entries fit a block of 1 KiB and 4 the inode: 4 * 84 * 84 = 28,224 fragments need no third level.
+    let image = TestImage::new("-t ext4 -b 1024 -O ^has_journal,^resize_inode -m 0 -N 64", 68_000, 0);
+    image.with_kernel(|root| leave_holes(root, 30_400, 1024));
+    let bytes = noise(6, 30_000 * 1024);
+    image.edit(|tx| tx.write_from("/new", &mut &bytes[..]).map(drop)).expect("there is room");
+    image.fsck();
+    let path = image.path();
+    let path = path.to_str().expect("plain");
+    let depth = crate::support::run_ok("debugfs", &["-R", "dump_extents -n /new", path]);
+    assert!(depth.lines().nth(1).is_some_and(|line| line.starts_with(" 0/ 3")), "{depth}");
+    image.with_fs(|fs| assert!(fs.read("/new").expect("it is there") == bytes));
+    assert_eq!(image.kernel_tree(), image.tree());
+    image.edit(|tx| tx.append("/new", noise(7, 100_000))).expect("there is room");
+    image.fsck();
+    image.edit(|tx| tx.truncate("/new", 28_000 * 1024 + 1)).expect("there is room");
+    image.fsck();
+    image.with_fs(|fs| {
+        assert!(fs.read("/new").expect("it is there") == bytes[..28_000 * 1024 + 1]);
+    });
+    assert_eq!(image.kernel_tree(), image.tree());
+}
