@@ -43,7 +43,7 @@ impl Transaction<'_> {
         Ok((first, count))
     }
 
-    fn find_run(&self, goal: BlockNr, want: u32) -> Result<(GroupNr, u32, u32)> {
+    fn find_run(&mut self, goal: BlockNr, want: u32) -> Result<(GroupNr, u32, u32)> {
         let (goal_group, goal_index) = self.geometry().group_of(goal)?;
         let groups = self.geometry().group_count;
         let mut best: Option<(GroupNr, u32, u32)> = None;
@@ -52,24 +52,41 @@ impl Transaction<'_> {
         let order = (goal_group.0..groups).chain(0..=goal_group.0);
         for (turn, group) in order.enumerate() {
             let group = GroupNr(group);
-            let desc = group::read(self, group)?;
-            if desc.free_blocks() == 0 {
+            let longest = best.map_or(0, |(_, _, len)| len);
+            let most = want.min(self.longest_run(group));
+            if most > longest {
+                let from = if turn == 0 { goal_index } else { 0 };
+                let Some((index, len)) = self.find_run_in(group, from, most)? else { continue };
+                if len > longest {
+                    best = Some((group, index, len));
+                }
+            } else if most == 0 {
                 continue;
             }
-            let bits = bitmap::blocks(self, &desc)?;
-            let bits = self.without_freed(group, &bits);
-            let end = u32::try_from(self.geometry().group_len(group)).expect("blocks of a group");
-            let from = if turn == 0 { goal_index } else { 0 };
-            let Some((index, len)) = bitmap::find_run(&bits, from, end, want) else { continue };
-            if best.is_none_or(|(_, _, longest)| len > longest) {
-                best = Some((group, index, len));
-            }
             looked_at += 1;
-            if len == want || looked_at >= GROUPS_LOOKED_AT {
+            if best.is_some_and(|(_, _, len)| len == want) || looked_at >= GROUPS_LOOKED_AT {
                 break;
             }
         }
         best.ok_or_else(|| Error::NoSpace("no free block".to_owned()))
+    }
+
+    /// The first run of `want` blocks of a group from its block `from` on, or the longest.
+    fn find_run_in(&mut self, group: GroupNr, from: u32, want: u32) -> Result<Option<(u32, u32)>> {
+        let desc = group::read(self, group)?;
+        let end = u32::try_from(self.geometry().group_len(group)).expect("blocks of a group");
+        let found = match desc.free_blocks() {
+            0 => None,
+            _ => {
+                let bits = bitmap::blocks(self, &desc)?;
+                bitmap::find_run(&self.without_freed(group, &bits), from, end, want)
+            }
+        };
+        let len = found.map_or(0, |(_, len)| len);
+        if from == 0 && len < want {
+            self.note_longest_run(group, len);
+        }
+        Ok(found)
     }
 
     /// What was freed in this transaction counts as in use.
@@ -227,6 +244,11 @@ impl Transaction<'_> {
             self.put_block_bitmap(desc, bits, free)?;
             desc = group::read(self, group)?;
         }
+        // A group without an inode bitmap has used none of its table, whatever it says of the rest.
+        let used = match desc.is_inode_uninit() {
+            true => 0,
+            false => per_group.saturating_sub(desc.itable_unused()),
+        };
         bitmap::set(&mut bits, index);
         let free = desc.free_inodes().checked_sub(1).ok_or_else(|| count_wrong(group))?;
         desc.set_free_inodes(free);
@@ -235,7 +257,6 @@ impl Transaction<'_> {
             let dirs = desc.used_dirs().checked_add(1).filter(|&n| n <= per_group);
             desc.set_used_dirs(dirs.ok_or_else(|| count_wrong(group))?);
         }
-        let used = per_group.saturating_sub(desc.itable_unused());
         if self.geometry().checksums != crate::ext::geometry::Checksums::None && index >= used {
             desc.set_itable_unused(per_group - index - 1);
         }

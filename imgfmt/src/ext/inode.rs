@@ -405,6 +405,40 @@ impl Inode {
         }
     }
 
+    /// Whether times have room for nanoseconds, and for more than 32 bits of seconds.
+    pub(crate) fn keeps_nanoseconds(&self) -> bool {
+        self.has_extra(16)
+    }
+
+    /// Last read: seconds and nanoseconds. False, and nothing changed, where there is no room for the seconds.
+    #[must_use]
+    pub(crate) fn set_atime(&mut self, (seconds, nanoseconds): (i64, u32)) -> bool {
+        let has = self.has_extra(16);
+        if !seconds_fit(seconds, has) {
+            return false;
+        }
+        self.base_mut().atime = seconds_lo(seconds).into();
+        if let Some(x) = self.extra_mut().filter(|_| has) {
+            x.atime_extra = (seconds_extra(seconds) | nanoseconds << 2).into();
+        }
+        true
+    }
+
+    /// Last change of the content: seconds and nanoseconds. False, and nothing changed, where there is no room for the
+    /// seconds.
+    #[must_use]
+    pub(crate) fn set_mtime_exactly(&mut self, (seconds, nanoseconds): (i64, u32)) -> bool {
+        let has = self.has_extra(12);
+        if !seconds_fit(seconds, has) {
+            return false;
+        }
+        self.base_mut().mtime = seconds_lo(seconds).into();
+        if let Some(x) = self.extra_mut().filter(|_| has) {
+            x.mtime_extra = (seconds_extra(seconds) | nanoseconds << 2).into();
+        }
+        true
+    }
+
     /// Born at `now`, in Unix seconds: all four times.
     pub(crate) fn set_born(&mut self, now: i64) {
         self.set_ctime(now);
@@ -446,6 +480,10 @@ fn time(lo: u32, extra: u32) -> SystemTime {
 fn clamp(seconds: i64) -> i64 {
     // -2^31 to 2^34 - 2^31: what 34 bits hold.
     seconds.clamp(i64::from(i32::MIN), (3 << 32) + i64::from(i32::MAX))
+}
+
+fn seconds_fit(seconds: i64, has_extra: bool) -> bool {
+    if has_extra { clamp(seconds) == seconds } else { i32::try_from(seconds).is_ok() }
 }
 
 fn seconds_lo(seconds: i64) -> u32 {

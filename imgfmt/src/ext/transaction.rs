@@ -29,6 +29,9 @@ pub struct Transaction<'a> {
     pub(super) meta: BTreeMap<BlockNr, Vec<u8>>,
     pub(super) data: BTreeMap<BlockNr, Vec<u8>>,
     freed: BTreeMap<GroupNr, Vec<u8>>,
+    /// Groups whose free runs are known to be no longer than this: while nothing freed is given out again, they only
+    /// get shorter.
+    longest: BTreeMap<GroupNr, u32>,
     undo: Option<Undo>,
 }
 
@@ -50,6 +53,7 @@ impl<'a> Transaction<'a> {
             meta: BTreeMap::new(),
             data: BTreeMap::new(),
             freed: fs.recovery().map_or_else(BTreeMap::new, |recovery| recovery.freed().clone()),
+            longest: BTreeMap::new(),
             undo: None,
         }
     }
@@ -112,6 +116,8 @@ impl<'a> Transaction<'a> {
 
     fn roll_back(&mut self, undo: Undo) {
         self.superblock = undo.superblock;
+        // What goes back to being free may be long.
+        self.longest.clear();
         for (block, bytes) in undo.meta {
             match bytes {
                 Some(bytes) => self.meta.insert(block, bytes),
@@ -157,8 +163,15 @@ impl<'a> Transaction<'a> {
 
     /// Give blocks of file data, allocated in this transaction, their content; the last one is filled with zeros.
     pub(crate) fn put_data(&mut self, start: BlockNr, bytes: &[u8]) {
-        let mut run = bytes.to_vec();
-        run.resize(bytes.len().next_multiple_of(self.geometry().block_size), 0);
+        let whole = bytes.len().next_multiple_of(self.geometry().block_size);
+        let mut run = Vec::with_capacity(whole);
+        run.extend_from_slice(bytes);
+        self.put_owned_data(start, run);
+    }
+
+    /// The same without a copy.
+    pub(crate) fn put_owned_data(&mut self, start: BlockNr, mut run: Vec<u8>) {
+        run.resize(run.len().next_multiple_of(self.geometry().block_size), 0);
         if let Some(undo) = &mut self.undo {
             undo.data.push(start);
         }
@@ -212,6 +225,16 @@ impl<'a> Transaction<'a> {
         if let Some(undo) = &mut self.undo {
             undo.freed.push((group, index));
         }
+    }
+
+    /// The most free blocks in a run of a group, as far as is known.
+    pub(crate) fn longest_run(&self, group: GroupNr) -> u32 {
+        self.longest.get(&group).copied().unwrap_or(u32::MAX)
+    }
+
+    /// A group has no longer run of free blocks.
+    pub(crate) fn note_longest_run(&mut self, group: GroupNr, len: u32) {
+        self.longest.insert(group, len);
     }
 
     /// Blocks given out must not be in use: what this transaction changed is, whatever a bitmap says.

@@ -87,6 +87,15 @@ pub(crate) fn make_empty(tx: &mut Transaction<'_>, dir: &mut Inode, parent: Inod
     if inline::make_empty(tx, dir, parent)? {
         return Ok(());
     }
+    make_first_block(tx, dir, parent)
+}
+
+/// The same, in a block whatever the file system has.
+pub(crate) fn make_first_block(
+    tx: &mut Transaction<'_>,
+    dir: &mut Inode,
+    parent: InodeNr,
+) -> Result<()> {
     let bytes = first_block(tx, dir.nr(), parent);
     grow(tx, dir, bytes)?;
     Ok(())

@@ -237,8 +237,7 @@ impl Replay<'_, '_> {
         if inode.is_dir() {
             self.dirs.insert(name.nr);
             if !inode.has(flag::INLINE_DATA) && inode.size(self.tx.geometry()) == 0 {
-                let bytes = dir::edit::first_block(self.tx, name.nr, name.parent);
-                dir::edit::grow(self.tx, &mut inode, bytes)?;
+                dir::edit::make_first_block(self.tx, &mut inode, name.parent)?;
                 self.tx.put_inode(inode.clone())?;
             }
         }

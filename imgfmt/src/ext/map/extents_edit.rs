@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::extents::Node;
+use super::extents::{Node, corrupt, read_node};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
@@ -53,7 +53,7 @@ pub(crate) fn append_extent(
     inode: &mut Inode,
     extent: Extent,
 ) -> Result<u64> {
-    let path = rightmost(tx, inode)?;
+    let path = rightmost(tx, inode, extent.block.get())?;
     let leaf = *path.last().expect("the root is always there");
     if edit_node(tx, inode, leaf, |node| join_last(node, &extent))? {
         return Ok(0);
@@ -86,21 +86,28 @@ fn near(tx: &Transaction<'_>, inode: &Inode, leaf: Option<BlockNr>) -> Result<Bl
     }
 }
 
-fn rightmost(tx: &Transaction<'_>, inode: &Inode) -> Result<Path> {
-    // Checked whole once, so that what follows may take the nodes as they are.
+/// The way to the rightmost leaf, each node of it sound, and all that they map before block `lblk`.
+fn rightmost(tx: &Transaction<'_>, inode: &Inode, lblk: u32) -> Result<Path> {
     let mut path = vec![None];
     let mut bytes = inode.base().block.to_vec();
     loop {
-        let node = Node::new(&bytes, None)
-            .map_err(|what| Error::corrupt(format!("ext inode {}: {what}", inode.nr())))?;
-        if node.depth() == 0 || path.len() > usize::from(MAX_DEPTH) {
-            return Ok(path);
-        }
-        let Some(last) = node.indexes().last().map(Index::leaf) else { return Ok(path) };
-        tx.geometry().check_data(last, 1)?;
+        let node = Node::new(&bytes, None).map_err(|what| corrupt(inode, &what))?;
+        let Some(depth) = node.depth().checked_sub(1) else {
+            let end = node
+                .extents()
+                .last()
+                .map_or(0, |last| u64::from(last.block.get()) + u64::from(last.len()));
+            return if end <= lblk.into() { Ok(path) } else { Err(not_behind(inode, lblk)) };
+        };
+        let last = node.indexes().last().filter(|last| last.block.get() <= lblk);
+        let last = last.ok_or_else(|| not_behind(inode, lblk))?.leaf();
         path.push(Some(last));
-        bytes = tx.read_block(last)?.into_owned();
+        bytes = read_node(tx, inode, last, depth)?;
     }
+}
+
+fn not_behind(inode: &Inode, lblk: u32) -> Error {
+    corrupt(inode, &format!("maps block {lblk} or one behind it already"))
 }
 
 fn lowest_with_room(tx: &Transaction<'_>, inode: &Inode, path: &Path) -> Result<Option<usize>> {
@@ -120,7 +127,7 @@ fn lowest_with_room(tx: &Transaction<'_>, inode: &Inode, path: &Path) -> Result<
 /// Move the root into a block; the inode keeps one entry, which leads there.
 fn deepen(tx: &mut Transaction<'_>, inode: &mut Inode) -> Result<u64> {
     let old = inode.base().block;
-    let root = Node::new(&old, None).map_err(Error::Corrupt)?;
+    let root = Node::new(&old, None).map_err(|what| corrupt(inode, &what))?;
     if root.depth() >= MAX_DEPTH {
         return Err(too_large());
     }
