@@ -22,10 +22,8 @@ pub(crate) struct GroupDesc {
 /// The descriptor of `group`, its checksum and its block numbers checked.
 pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
     let geometry = blocks.geometry();
-    let (block, offset) = geometry.desc_location(group);
-    let bytes = blocks.read_block(block)?[offset..offset + geometry.desc_size].to_vec();
-    let desc = GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None };
-    if desc.has_csum && desc.lo().checksum.get() != desc.checksum(geometry) {
+    let desc = read_unchecked(blocks, group)?;
+    if !desc.checksum_holds(geometry) {
         return Err(Error::corrupt(format!("group {group}: checksum of the descriptor is wrong")));
     }
     let table_end = desc.inode_table().0.checked_add(table_len(geometry));
@@ -38,6 +36,14 @@ pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
         return Err(Error::corrupt(format!("group {group}: bitmaps or table lie outside")));
     }
     Ok(desc)
+}
+
+/// The descriptor of `group` as it stands.
+pub(crate) fn read_unchecked(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
+    let geometry = blocks.geometry();
+    let (block, offset) = geometry.desc_location(group);
+    let bytes = blocks.read_block(block)?[offset..offset + geometry.desc_size].to_vec();
+    Ok(GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None })
 }
 
 /// Blocks of a group's inode table.
@@ -243,6 +249,16 @@ impl GroupDesc {
         if let Some(hi) = self.hi_mut() {
             hi.inode_bitmap_csum = checksum::high(crc).into();
         }
+    }
+
+    /// `bg_flags`, all of them.
+    pub(crate) fn flags(&self) -> u16 {
+        self.lo().flags.get()
+    }
+
+    /// Whether the checksum of the descriptor itself is right, or there is none.
+    pub(crate) fn checksum_holds(&self, geometry: &Geometry) -> bool {
+        !self.has_csum || self.lo().checksum.get() == self.checksum(geometry)
     }
 
     /// Fill the checksum of the descriptor itself.

@@ -183,7 +183,7 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
 }
 
 /// `e_hash`: over the name and the value in words.
-fn entry_hash(xattr: &Xattr) -> u32 {
+pub(crate) fn entry_hash(xattr: &Xattr) -> u32 {
     let hash = xattr.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
     xattr.value.chunks(4).fold(hash, |hash, chunk| {
         let mut word = [0; 4];

@@ -18,5 +18,5 @@ mod log;
 mod recovery;
 mod replay;
 
-pub(crate) use log::{check_empty, superblock_location};
+pub(crate) use log::{check_empty, check_sound, superblock_location};
 pub(crate) use recovery::Recovery;

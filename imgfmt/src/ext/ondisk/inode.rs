@@ -12,6 +12,10 @@ pub(crate) const EXTRA_LEN: u16 = 32;
 pub(crate) mod flag {
     /// Written synchronously.
     pub(crate) const SYNC: u32 = 0x8;
+    /// Never changed, renamed or removed.
+    pub(crate) const IMMUTABLE: u32 = 0x10;
+    /// Only appended to.
+    pub(crate) const APPEND: u32 = 0x20;
     /// Not dumped.
     pub(crate) const NODUMP: u32 = 0x40;
     /// Access times are not kept.
@@ -55,12 +59,12 @@ pub(crate) struct Inode {
     pub(crate) links_count: U16,
     pub(crate) blocks_lo: U32,
     pub(crate) flags: U32,
-    version: U32,
+    pub(crate) version: U32,
     pub(crate) block: [u8; 60],
     pub(crate) generation: U32,
     pub(crate) file_acl_lo: U32,
     pub(crate) size_high: U32,
-    obso_faddr: U32,
+    pub(crate) obso_faddr: U32,
     pub(crate) blocks_high: U16,
     pub(crate) file_acl_high: U16,
     pub(crate) uid_high: U16,
