@@ -70,7 +70,8 @@ pub(crate) struct Geometry {
     pub(crate) extra_isize: u16,
     /// Groups whose tables may lie together.
     pub(crate) groups_per_flex: u32,
-    reserved_gdt_blocks: u64,
+    /// Blocks behind the descriptors that these may grow into.
+    pub(crate) reserved_gdt_blocks: u64,
     first_meta_bg: u32,
     backup_groups: [u32; 2],
 }
@@ -290,7 +291,7 @@ impl Geometry {
     }
 
     /// Whether a group begins with a superblock.
-    fn has_superblock(&self, group: GroupNr) -> bool {
+    pub(crate) fn has_superblock(&self, group: GroupNr) -> bool {
         if group.0 == 0 {
             return true;
         }
@@ -306,10 +307,10 @@ impl Geometry {
 /// Whether `n` is `base` to some power; 1 is.
 fn is_power(n: u32, base: u32) -> bool {
     let mut power = 1_u64;
-    while power < n.into() {
+    while power < u64::from(n) {
         power *= u64::from(base);
     }
-    power == n.into()
+    power == u64::from(n)
 }
 
 fn bad(what: String) -> Error {

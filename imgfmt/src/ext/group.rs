@@ -23,10 +23,8 @@ pub(crate) struct GroupDesc {
 /// The descriptor of `group`, its checksum and its block numbers checked.
 pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
     let geometry = blocks.geometry();
-    let (block, offset) = geometry.desc_location(group);
-    let bytes = blocks.read_block(block)?[offset..offset + geometry.desc_size].to_vec();
-    let desc = GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None };
-    let holds = !desc.has_csum || desc.lo().checksum.get() == desc.checksum(geometry);
+    let desc = read_unchecked(blocks, group)?;
+    let holds = desc.checksum_holds(geometry);
     let table_end = desc.inode_table().0.checked_add(table_len(geometry));
     let in_volume = |block: BlockNr| geometry.check_block(block).is_ok();
     if !in_volume(desc.block_bitmap())
@@ -79,6 +77,14 @@ fn zeros(bits: &[u8], len: u64) -> u32 {
     let whole: u32 = bits[..len as usize / 8].iter().map(|byte| byte.count_zeros()).sum();
     let rest = (len / 8 * 8..len).filter(|bit| bits[*bit as usize / 8] & 1 << (bit % 8) == 0);
     whole + u32::try_from(rest.count()).expect("seven at most")
+}
+
+/// The descriptor of `group` as it stands.
+pub(crate) fn read_unchecked(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
+    let geometry = blocks.geometry();
+    let (block, offset) = geometry.desc_location(group);
+    let bytes = blocks.read_block(block)?[offset..offset + geometry.desc_size].to_vec();
+    Ok(GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None })
 }
 
 /// Blocks of a group's inode table.
@@ -284,6 +290,16 @@ impl GroupDesc {
         if let Some(hi) = self.hi_mut() {
             hi.inode_bitmap_csum = checksum::high(crc).into();
         }
+    }
+
+    /// `bg_flags`, all of them.
+    pub(crate) fn flags(&self) -> u16 {
+        self.lo().flags.get()
+    }
+
+    /// Whether the checksum of the descriptor itself is right, or there is none.
+    pub(crate) fn checksum_holds(&self, geometry: &Geometry) -> bool {
+        !self.has_csum || self.lo().checksum.get() == self.checksum(geometry)
     }
 
     /// Fill the checksum of the descriptor itself.

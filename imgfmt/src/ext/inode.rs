@@ -141,6 +141,11 @@ impl Inode {
         Self { nr, bytes: vec![0; geometry.inode_size] }
     }
 
+    /// Bytes of a table, as they are; [`read`] checks them.
+    pub(crate) fn from_bytes(nr: InodeNr, bytes: Vec<u8>) -> Self {
+        Self { nr, bytes }
+    }
+
     /// Its number.
     pub(crate) fn nr(&self) -> InodeNr {
         self.nr
@@ -182,7 +187,8 @@ impl Inode {
         ondisk::Inode::mut_from_prefix(&mut self.bytes).expect("an inode has 128 bytes at least").0
     }
 
-    fn extra(&self) -> Option<&InodeExtra> {
+    /// The part behind the first 128 bytes, where there is room for one.
+    pub(crate) fn extra(&self) -> Option<&InodeExtra> {
         InodeExtra::ref_from_prefix(&self.bytes[BASE_LEN..]).ok().map(|(extra, _)| extra)
     }
 
@@ -211,7 +217,8 @@ impl Inode {
         self.extra_isize() >= 4
     }
 
-    fn checksum_holds(&self, geometry: &Geometry) -> bool {
+    /// Whether the checksum is right.
+    pub(crate) fn checksum_holds(&self, geometry: &Geometry) -> bool {
         let crc = checksum::inode(self.seed(geometry), &self.bytes, self.has_checksum_hi());
         self.base().checksum_lo.get() == checksum::low(crc)
             && (!self.has_checksum_hi()

@@ -32,6 +32,7 @@ mod acl;
 mod alloc;
 mod bitmap;
 mod blocks;
+pub mod check;
 mod checksum;
 mod dir;
 mod feature;

@@ -16,7 +16,7 @@ use crate::ext::transaction::Transaction;
 
 const MAGIC: u32 = 0x0B10_CA04;
 /// Magic number and checksum at the end of each block.
-const TAIL_LEN: usize = 8;
+pub(crate) const TAIL_LEN: usize = 8;
 /// Bytes of the largest orphan file that the kernel takes.
 const LEN_MAX: u64 = 8 << 20;
 

@@ -296,7 +296,7 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) {
 }
 
 /// `e_hash`: over the name and the value in words.
-fn entry_hash(xattr: &Xattr) -> u32 {
+pub(crate) fn entry_hash(xattr: &Xattr) -> u32 {
     if xattr::is_content(xattr) {
         // The kernel changes content in place, and a hash of what was there would be wrong from then on.
         return 0;

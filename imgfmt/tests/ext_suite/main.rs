@@ -2,6 +2,7 @@
 //! a loop mount (so these tests want root), and `ext4-view`.
 
 mod bugs;
+mod check;
 mod content;
 mod crash;
 mod dirs;

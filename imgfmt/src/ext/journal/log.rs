@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::format::Format;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::inode::{self, FileType, Inode};
@@ -69,6 +70,14 @@ pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<()> {
         // The kernel would throw the log away.
         _ => Err(Error::NotClean("its journal is not empty (run `e2fsck` on it)".to_owned())),
     }
+}
+
+/// The journal must be one that the kernel would use: its superblock sound, and each block of the log somewhere.
+pub(crate) fn check_sound(blocks: &impl Blocks) -> Result<()> {
+    let bytes = blocks.read_block(superblock_location(blocks)?)?;
+    let format = Format::new(&bytes, blocks.geometry().block_size, held(blocks)?)?;
+    Map::new(blocks, format.maxlen)?;
+    Ok(())
 }
 
 /// The kernel keeps in the journal that it met an error, until the next mount.

@@ -26,5 +26,5 @@ mod recovery;
 mod replay;
 
 pub(crate) use commit::Commit;
-pub(crate) use log::{check_empty, superblock_location};
+pub(crate) use log::{check_empty, check_sound, superblock_location};
 pub(crate) use recovery::{Copy, Recovery};

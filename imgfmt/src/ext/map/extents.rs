@@ -120,7 +120,8 @@ fn checked<'a>(
     Ok(node)
 }
 
-fn checksum_holds(bytes: &[u8], max: u16, seed: u32) -> bool {
+/// Whether the checksum behind the last entry there is room for is right.
+pub(crate) fn checksum_holds(bytes: &[u8], max: u16, seed: u32) -> bool {
     let tail = ENTRY_LEN * (1 + usize::from(max));
     bytes.get(tail..tail + 4).is_some_and(|stored| {
         stored == checksum::crc32c(seed, &bytes[..tail]).to_le_bytes().as_slice()

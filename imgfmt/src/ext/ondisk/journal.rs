@@ -48,7 +48,7 @@ pub(crate) struct Superblock {
     pub(crate) feature_incompat: U32,
     pub(crate) feature_ro_compat: U32,
     pub(crate) uuid: [u8; 16],
-    nr_users: U32,
+    pub(crate) nr_users: U32,
     dynsuper: U32,
     max_transaction: U32,
     max_trans_data: U32,

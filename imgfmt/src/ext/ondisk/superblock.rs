@@ -55,7 +55,7 @@ pub(crate) struct Superblock {
     pub(crate) feature_ro_compat: U32,
     pub(crate) uuid: [u8; 16],
     pub(crate) volume_name: [u8; 16],
-    last_mounted: [u8; 64],
+    pub(crate) last_mounted: [u8; 64],
     algorithm_usage_bitmap: U32,
     prealloc_blocks: u8,
     prealloc_dir_blocks: u8,
@@ -80,7 +80,7 @@ pub(crate) struct Superblock {
     pub(crate) flags: U32,
     raid_stride: U16,
     mmp_update_interval: U16,
-    mmp_block: U64,
+    pub(crate) mmp_block: U64,
     raid_stripe_width: U32,
     pub(crate) log_groups_per_flex: u8,
     pub(crate) checksum_type: u8,
@@ -91,14 +91,14 @@ pub(crate) struct Superblock {
     error_count: U32,
     error_records: [u8; 104],
     mount_opts: [u8; 64],
-    usr_quota_inum: U32,
-    grp_quota_inum: U32,
+    pub(crate) usr_quota_inum: U32,
+    pub(crate) grp_quota_inum: U32,
     overhead_blocks: U32,
     pub(crate) backup_bgs: [U32; 2],
     encrypt_algos: [u8; 4],
     encrypt_pw_salt: [u8; 16],
     lpf_ino: U32,
-    prj_quota_inum: U32,
+    pub(crate) prj_quota_inum: U32,
     pub(crate) checksum_seed: U32,
     wtime_hi: u8,
     times_hi: [u8; 7],
@@ -129,6 +129,11 @@ impl Superblock {
         if wide {
             self.free_blocks_count_hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         }
+    }
+
+    /// Blocks that only the administrator may take.
+    pub(crate) fn reserved_blocks_count(&self, wide: bool) -> u64 {
+        join(self.r_blocks_count_lo, self.r_blocks_count_hi, wide)
     }
 
     /// Take over what `home` says of errors: the kernel writes that without the journal.
