@@ -22,6 +22,7 @@ mod fast_commit_map;
 mod fast_commit_replay;
 mod format;
 mod log;
+mod old_log;
 mod recovery;
 mod replay;
 
