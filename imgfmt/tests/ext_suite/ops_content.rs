@@ -208,7 +208,6 @@ fn leave_holes(root: &std::path::Path, fragments: u64, block_size: u64) {
             break;
         }
     }
-    rest.sync_all().expect("written");
     for lblk in (0..2 * fragments).step_by(2) {
         use rustix::fs::FallocateFlags as Flags;
         let flags = Flags::PUNCH_HOLE | Flags::KEEP_SIZE;
@@ -238,5 +237,58 @@ fn an_extent_tree_grows_to_the_third_level_and_is_cut_again() {
     image.with_fs(|fs| {
         assert!(fs.read("/new").expect("it is there") == bytes[..28_000 * 1024 + 1]);
     });
+    assert_eq!(image.kernel_tree(), image.tree());
+}
+
+// Unchecked, the new block is mapped a second time, behind extents that it should come before.
+#[test]
+fn a_directory_that_maps_more_than_its_length_does_not_grow_into_it() {
+    let args = "-t ext4 -b 1024 -O ^has_journal,^dir_index,^metadata_csum";
+    let image = TestImage::new(args, 8_192, 0);
+    let name = |i: u32| format!("/dir/{i:03}-{}", "n".repeat(200));
+    image
+        .edit(|tx| {
+            tx.create_dir("/dir")?;
+            (0..20).try_for_each(|i| tx.symlink("x", name(i)))
+        })
+        .expect("there is room");
+    let path = image.path();
+    let shorter = ["-w", "-R", "sif /dir size 1024", path.to_str().expect("plain")];
+    crate::support::run_ok("debugfs", &shorter);
+    image.with_fs(|fs| {
+        let mut tx = fs.begin(NOW).expect("clean");
+        let error = (20..30).try_for_each(|i| tx.symlink("x", name(i))).expect_err("it is full");
+        assert!(
+            error.to_string().ends_with("extent tree: maps block 1 or one behind it already"),
+            "{error}"
+        );
+    });
+}
+
+// Believed, bg_itable_unused makes e2fsck and the kernel read inodes that nobody wrote.
+#[test]
+fn a_group_without_an_inode_bitmap_has_used_no_inode_whatever_it_says() {
+    let args = "-t ext4 -b 1024 -g 1024 -N 1024 -O ^has_journal,^flex_bg -E lazy_itable_init=1";
+    let image = TestImage::new(args, 8_192, 0);
+    let path = image.path();
+    let path = path.to_str().expect("plain");
+    // 1024 inodes in 8 groups: 128 each, of which the second group claims to have used 100.
+    let script = tempfile::NamedTempFile::new().expect("a script");
+    let requests =
+        "set_block_group 1 itable_unused 28\nset_block_group 1 checksum calc\nimap <129>\n";
+    std::fs::write(script.path(), requests).expect("written");
+    let script = script.path().to_str().expect("plain");
+    let map = crate::support::run_ok("debugfs", &["-w", "-f", script, path]);
+    // "located at block 1028, offset 0x0000"
+    let at = map.split("at block ").nth(1).expect("the first inode of the second group");
+    let digits: String = at.chars().take_while(char::is_ascii_digit).collect();
+    let table: u64 = digits.parse().expect("a number");
+    let file = std::fs::File::options().write(true).open(path).expect("the image");
+    std::os::unix::fs::FileExt::write_all_at(&file, &noise(3, 128 * 256), table * 1024)
+        .expect("rubbish where no inode was ever written");
+    image
+        .edit(|tx| (0..140).try_for_each(|i| tx.write(format!("/{i}"), "x")))
+        .expect("there is room");
+    image.fsck();
     assert_eq!(image.kernel_tree(), image.tree());
 }
