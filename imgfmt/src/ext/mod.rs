@@ -26,6 +26,8 @@
 //! A journal that has to be replayed is replayed in memory to read, and with the edit to write. Changes do not go through
 //! it: they are for an image that nobody else sees until they are written whole.
 
+#![forbid(unsafe_code)]
+
 mod acl;
 mod alloc;
 mod bitmap;

@@ -6,6 +6,7 @@ mod content;
 mod edit;
 mod hostile;
 mod journal;
+mod lazy;
 mod model;
 mod random;
 mod support;
