@@ -1,6 +1,8 @@
 //! AutoXen turns a job description and a stock disk image into a guest that boots and runs the job: without root,
 //! without mounting, without a helper VM.
 
+#![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod bundle;
 pub mod cli;

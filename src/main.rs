@@ -1,5 +1,7 @@
 //! The command line of AutoXen.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use autoxen::cli::{Cli, Command};

@@ -15,6 +15,8 @@
 //! What cannot be read (no `/proc`, no `/sys`) is taken as nobody: a check before the act is a courtesy, the lock is
 //! what counts.
 
+#![forbid(unsafe_code)]
+
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;

@@ -3,6 +3,8 @@
 //! A transaction ends in [`Changes`]; only [`ImageMut::commit`](crate::ImageMut::commit) writes them. Dropping them is
 //! the rollback.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 
 /// Bytes to be written into an image, keyed by their offset in the image (not in the volume), in bytes.

@@ -13,6 +13,8 @@
 //! Memory is bounded by what the format asks for: the window of zstd (8 MiB and below up to level 19), the dictionary of
 //! xz (8 MiB for `xz -6`, 64 MiB for `xz -9`), 32 KiB for gzip. More than [`MAX_WINDOW`] is refused.
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 

@@ -11,6 +11,8 @@
 //!
 //! What the target held before is lost. Neither the copy nor what it leaves behind after an error is synced.
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;

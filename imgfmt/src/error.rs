@@ -1,5 +1,7 @@
 //! Errors, sorted by what the caller can do about them.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! What the host says, in this library's words.
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;

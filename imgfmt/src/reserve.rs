@@ -14,6 +14,8 @@
 //!                         the same bytes are written back, and the change goes by pwrite, which can fail
 //! ```
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::io;
 use std::ops::Range;

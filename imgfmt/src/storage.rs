@@ -3,6 +3,8 @@
 //! Readers are written against [`Storage`], so that one reader serves a stock image (read with `pread`, where another
 //! process that truncates the file causes an error and not a signal) and a private copy (mapped).
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::io;
 

@@ -11,6 +11,8 @@
 //!
 //! Whether a system sleeps in it is for [`crate::probe`] to say.
 
+#![forbid(unsafe_code)]
+
 use uuid::Uuid;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};

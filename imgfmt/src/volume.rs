@@ -1,5 +1,7 @@
 //! A checked window of an image: the bytes of one partition, or of a bare file system.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 use std::io;
 

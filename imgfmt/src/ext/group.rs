@@ -22,8 +22,30 @@ pub(crate) struct GroupDesc {
 
 /// The descriptor of `group`, its checksum and its block numbers checked.
 pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
+    let (block, offset) = blocks.geometry().desc_location(group);
+    checked(blocks, group, &blocks.read_block(block)?[offset..])
+}
+
+/// Every descriptor, in order. Each block of them is read once.
+pub(crate) fn for_each(blocks: &impl Blocks, mut f: impl FnMut(GroupDesc)) -> Result<()> {
     let geometry = blocks.geometry();
-    let desc = read_unchecked(blocks, group)?;
+    let mut last = None;
+    for group in (0..geometry.group_count).map(GroupNr) {
+        let (block, offset) = geometry.desc_location(group);
+        let bytes = match last.take() {
+            Some((held, bytes)) if held == block => bytes,
+            _ => blocks.read_block(block)?,
+        };
+        f(checked(blocks, group, &bytes[offset..])?);
+        last = Some((block, bytes));
+    }
+    Ok(())
+}
+
+fn checked(blocks: &impl Blocks, group: GroupNr, bytes: &[u8]) -> Result<GroupDesc> {
+    let geometry = blocks.geometry();
+    let bytes = bytes[..geometry.desc_size].to_vec();
+    let desc = GroupDesc { group, bytes, has_csum: geometry.checksums != Checksums::None };
     let holds = desc.checksum_holds(geometry);
     let table_end = desc.inode_table().0.checked_add(table_len(geometry));
     let in_volume = |block: BlockNr| geometry.check_block(block).is_ok();

@@ -28,6 +28,8 @@
 //! [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place) writes
 //! such an edit, and a crash leaves all of it or nothing.
 
+#![forbid(unsafe_code)]
+
 mod acl;
 mod alloc;
 mod bitmap;

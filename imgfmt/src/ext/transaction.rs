@@ -71,11 +71,10 @@ impl<'a> Transaction<'a> {
     /// Count what is free anew: while it is mounted, the kernel keeps the descriptors right and not the superblock.
     pub(crate) fn recount(&mut self) -> Result<()> {
         let (mut blocks, mut inodes) = (0_u64, 0_u64);
-        for group in 0..self.geometry().group_count {
-            let desc = group::read(self, GroupNr(group))?;
+        group::for_each(self, |desc| {
             blocks += u64::from(desc.free_blocks());
             inodes += u64::from(desc.free_inodes());
-        }
+        })?;
         let wide = self.geometry().is_wide();
         let inodes = u32::try_from(inodes)
             .map_err(|_| Error::corrupt(format!("groups have {inodes} free inodes")))?;

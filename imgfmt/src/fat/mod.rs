@@ -17,6 +17,8 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path};
 

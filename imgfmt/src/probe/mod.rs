@@ -15,6 +15,8 @@
 //! A probe reads some sectors and nothing more; whether the file system is whole is not its business. Nothing read is
 //! trusted: what does not fit the format is not of that kind.
 
+#![forbid(unsafe_code)]
+
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 

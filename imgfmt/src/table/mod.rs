@@ -11,6 +11,8 @@
 //!
 //! Tables are read, never written. Sectors of 512 bytes; a GPT may have 4096.
 
+#![forbid(unsafe_code)]
+
 use uuid::Uuid;
 
 use crate::Volume;
