@@ -5,6 +5,7 @@
 //! cargo run --example ext -- ls root.img /etc
 //! cargo run --example ext -- put root.img /etc/fstab new-fstab
 //! ```
+//! `put` writes such that a crash leaves the old file or the new one.
 
 use std::io::Write;
 use std::path::Path;
@@ -53,13 +54,13 @@ fn put(image: &Path, path: &Path, from: &Path) -> imgfmt::Result<()> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     let mut image = ImageMut::open(image)?;
-    let changes = {
+    let edit = {
         let fs = Fs::open(Volume::whole(&image))?;
         let mut tx = fs.begin(now)?;
         tx.write(path, &content)?;
-        tx.finish()?
+        tx.finish_in_place()?
     };
-    image.commit(&changes)
+    image.commit_in_place(&edit)
 }
 
 fn print(bytes: &[u8]) -> imgfmt::Result<()> {

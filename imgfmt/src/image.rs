@@ -20,7 +20,7 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::host;
 use crate::in_place::{Disk, Guard, InPlace};
-use crate::reserve::{self, Way};
+use crate::reserve::{self, Reservation, Way};
 use crate::storage::{Reader, Storage};
 use crate::undo_file;
 
@@ -156,7 +156,7 @@ impl ImageMut {
             .roll_back(self)
             .map_err(|what| Error::ForeignUndo { path: place.clone(), what })?;
         self.reserve(&[&changes])?;
-        let mut disk = Reserved { image: self, place: None };
+        let mut disk = Reserved { image: self, place: None, has_written: false };
         for (offset, bytes) in changes.iter() {
             disk.write_at(offset, bytes)?;
         }
@@ -178,8 +178,8 @@ impl ImageMut {
     /// [`Error::HostFull`], [`Error::Busy`] where the file is not as long as it was, and [`Error::Corrupt`] where a range
     /// lies past the end: nothing was written. [`Error::Io`] where the sync failed: something may have been.
     pub fn commit(&mut self, changes: &Changes) -> Result<()> {
-        let (runs, way) = self.reserve(&[changes])?;
-        match way {
+        let (runs, reservation) = self.reserve(&[changes])?;
+        match reservation.way {
             Way::Map => {
                 for (offset, bytes) in changes.iter() {
                     let start = usize::try_from(offset).expect("the map holds it");
@@ -216,12 +216,18 @@ impl ImageMut {
             Guard::Journal => None,
             Guard::Undo => Some(undo_file::Place::new(&self.file, &self.path)?),
         };
-        self.reserve(&edit.steps().collect::<Vec<_>>())?;
-        edit.apply(&mut Reserved { image: self, place })
+        let (_, reservation) = self.reserve(&edit.steps().collect::<Vec<_>>())?;
+        let mut disk = Reserved { image: self, place, has_written: false };
+        let outcome = edit.apply(&mut disk);
+        if outcome.is_err() && !disk.has_written {
+            // There was no room for the undo file.
+            reservation.cancel(&self.file);
+        }
+        outcome
     }
 
     /// Give all that is to be written its host blocks: which pages, and how they may be written.
-    fn reserve(&self, steps: &[&Changes]) -> Result<(Vec<Range<u64>>, Way)> {
+    fn reserve(&self, steps: &[&Changes]) -> Result<(Vec<Range<u64>>, Reservation)> {
         self.check_len()?;
         for step in steps {
             reserve::check_within(step, self.len())?;
@@ -229,8 +235,8 @@ impl ImageMut {
         let page = rustix::param::page_size() as u64;
         let ranges = steps.iter().flat_map(|step| step.ranges());
         let runs = reserve::page_runs(ranges, page, self.len());
-        let way = reserve::reserve(&self.file, &runs)?;
-        Ok((runs, way))
+        let reservation = reserve::reserve(&self.file, &runs)?;
+        Ok((runs, reservation))
     }
 
     /// Wait until all that was committed is on the disk.
@@ -268,6 +274,7 @@ impl Storage for ImageMut {
 struct Reserved<'a> {
     image: &'a mut ImageMut,
     place: Option<undo_file::Place>,
+    has_written: bool,
 }
 
 impl Storage for Reserved<'_> {
@@ -283,6 +290,7 @@ impl Storage for Reserved<'_> {
 impl Disk for Reserved<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let file = &self.image.file;
+        self.has_written = true;
         file.write_all_at(bytes, offset).map_err(|e| host::write_error(file, "commit", e))
     }
 

@@ -35,6 +35,14 @@ pub(crate) enum Way {
     Pwrite,
 }
 
+/// Room on the host for a change.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    /// How the change may be written.
+    pub(crate) way: Way,
+    holes: Vec<Range<u64>>,
+}
+
 /// How much is read and written back at a time, in bytes.
 const PIECE: u64 = 1 << 20;
 
@@ -66,14 +74,24 @@ pub(crate) fn page_runs(
 ///
 /// # Errors
 /// [`Error::HostFull`] with the number of bytes that were needed; the file holds what it held, holes included.
-pub(crate) fn reserve(file: &File, runs: &[Range<u64>]) -> Result<Way> {
+pub(crate) fn reserve(file: &File, runs: &[Range<u64>]) -> Result<Reservation> {
     let needed = runs.iter().map(|run| run.end - run.start).sum::<u64>();
     let mut holes = Vec::new();
     let outcome = reserve_all(file, runs, &mut holes);
-    outcome.map_err(|error| {
-        punch(file, &holes);
-        host::write_error(file, &format!("the change needs {needed} bytes"), error)
-    })
+    match outcome {
+        Ok(way) => Ok(Reservation { way, holes }),
+        Err(error) => {
+            punch(file, &holes);
+            Err(host::write_error(file, &format!("the change needs {needed} bytes"), error))
+        }
+    }
+}
+
+impl Reservation {
+    /// Give back what was taken. Nothing may have been written there.
+    pub(crate) fn cancel(self, file: &File) {
+        punch(file, &self.holes);
+    }
 }
 
 fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) -> io::Result<Way> {

@@ -11,7 +11,8 @@
 //! 6  the journal's superblock: the log is empty                 after, replayed or not
 //! 7  needs_recovery off                                         after
 //! ```
-//! Steps 1 and 2 are there only where the log has to be replayed.
+//! Steps 1 and 2 are there only where the log has to be replayed. Where it holds fast commits, step 2 leaves them
+//! ([`super::old_log`]): what they change goes through the log with the edit.
 //!
 //! **Torn blocks.** A disk writes sectors of 512 bytes; of a block any of them may be new. The replay mends every block
 //! that has a copy, but some are read before it, by the kernel and by `e2fsck`:
@@ -36,6 +37,7 @@ use zerocopy::IntoBytes;
 
 use super::format::Format;
 use super::log::{Map, held, map_blocks, superblock_location};
+use super::old_log::OldLog;
 use crate::Storage;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
@@ -71,6 +73,8 @@ struct Log {
     empty: Vec<u8>,
     format: Format,
     map: Map,
+    /// What it holds, and has to be replayed.
+    old: Option<OldLog>,
 }
 
 impl Commit<'_, '_> {
@@ -81,24 +85,26 @@ impl Commit<'_, '_> {
     /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log.
     pub(crate) fn steps(mut self) -> Result<InPlace> {
         self.check_sectors()?;
-        let log = self.log()?;
+        let mut log = self.log()?;
         self.log_overwrites()?;
-        self.check_apart(&log)?;
+        let has_fast = self.take_fast_commits(&mut log);
+        self.check_apart(&log, has_fast)?;
         let state = self.home_state()?;
         self.put_superblock(state);
 
-        let mut steps = Vec::new();
-        self.replay(&log, state, &mut steps)?;
         let (first, sequence) = (log.format.first, log.format.sequence);
         let copies: Vec<_> = self.meta.iter().map(|(home, bytes)| (home.0, &bytes[..])).collect();
         let blocks = log.format.encode(sequence, self.now.max(0).cast_unsigned(), &copies);
         let log_blocks = u32::try_from(blocks.len()).expect("check_room() compared it with one");
 
+        let mut steps = Vec::new();
+        let stale = self.stale(&log, first + log_blocks, sequence)?;
+        self.replay(&mut log, has_fast.then_some(first + log_blocks), state, &mut steps)?;
         let mut prepare = self.superblock_step(self.old_superblock(), true, state);
         for (start, bytes) in std::mem::take(&mut self.data) {
             prepare.insert(self.offset(start), bytes);
         }
-        if let Some((at, bytes)) = self.stale(&log, first + log_blocks, sequence)? {
+        if let Some((at, bytes)) = stale {
             prepare.insert(self.offset(at), bytes);
         }
         for (lblk, bytes) in (first..).zip(blocks) {
@@ -149,7 +155,8 @@ impl Commit<'_, '_> {
         };
         let format = Format::new(&empty, fs.geometry().block_size, held(fs)?)?;
         let map = Map::new(fs, format.maxlen)?;
-        Ok(Log { at, empty, format, map })
+        let old = OldLog::new(fs, at, &map, held(fs)?)?;
+        Ok(Log { at, empty, format, map, old })
     }
 
     /// A block that was in use must not change before the commit: if file data goes into any, that goes through the log
@@ -177,10 +184,28 @@ impl Commit<'_, '_> {
         Ok(())
     }
 
-    /// The log must have room, and nothing that is changed may be of the journal.
-    fn check_apart(&self, log: &Log) -> Result<()> {
+    /// What fast commits change becomes part of the edit. Returns whether they change anything.
+    fn take_fast_commits(&mut self, log: &mut Log) -> bool {
+        let block_size = self.fs.geometry().block_size as u64;
+        let fast = log.old.as_mut().map(|old| std::mem::take(&mut old.fast)).unwrap_or_default();
+        let has_fast = !fast.is_empty();
+        for (home, bytes) in fast {
+            // What was free and got new content has no need of its old one.
+            let before = self.data.range(..=home).next_back();
+            let has_data =
+                before.is_some_and(|(first, run)| home.0 - first.0 < run.len() as u64 / block_size);
+            if !has_data {
+                self.meta.entry(home).or_insert(bytes);
+            }
+        }
+        has_fast
+    }
+
+    /// The log must have room, and nothing that is changed may be of the journal. With fast commits one block more is
+    /// needed, in which no transaction begins.
+    fn check_apart(&self, log: &Log, has_fast: bool) -> Result<()> {
         let block_size = self.fs.geometry().block_size;
-        let needed = log.format.blocks_for(self.meta.len(), block_size);
+        let needed = log.format.blocks_for(self.meta.len(), block_size) + usize::from(has_fast);
         let room = log.format.room();
         if u32::try_from(needed).is_ok_and(|needed| needed > room) || needed > u32::MAX as usize {
             return Err(Error::NoSpace(format!(
@@ -249,16 +274,18 @@ impl Commit<'_, '_> {
         step
     }
 
-    /// Bring home what only the log has, then empty it.
-    fn replay(&self, log: &Log, state: Option<u32>, steps: &mut Vec<Changes>) -> Result<()> {
-        let fs = self.fs;
-        let Some(recovery) = fs.recovery().filter(|recovery| !recovery.is_empty()) else {
-            return Ok(());
-        };
-        let superblock = fs.geometry().superblock_block();
+    /// Bring home what only the log has, then empty it. Fast commits stay: then the log begins at `free`, where nothing is.
+    fn replay(
+        &self,
+        log: &mut Log,
+        free: Option<u32>,
+        state: Option<u32>,
+        steps: &mut Vec<Changes>,
+    ) -> Result<()> {
+        let Some(old) = log.old.take() else { return Ok(()) };
+        let superblock = self.fs.geometry().superblock_block();
         let mut homes = Changes::new();
-        for (home, _) in recovery.copies(BlockNr(0), u64::MAX) {
-            let mut bytes = fs.read_block(home)?.into_owned();
+        for (home, mut bytes) in old.homes {
             if home == superblock {
                 let offset = OFFSET % bytes.len() as u64;
                 let offset = usize::try_from(offset).expect("1024 at most");
@@ -267,8 +294,20 @@ impl Commit<'_, '_> {
             }
             homes.insert(self.offset(home), bytes);
         }
+        let Some(free) = free else {
+            steps.push(homes);
+            steps.push(self.journal_step(log, log.empty.clone()));
+            return Ok(());
+        };
+        // The empty log goes on one number behind the end of the old one.
+        let end = log.format.sequence.wrapping_sub(1);
+        // A transaction that was begun there and not committed: clearing it takes nothing from the old log.
+        let before = end.wrapping_sub(1);
+        if let Some((at, bytes)) = self.stale(log, free, before)? {
+            homes.insert(self.offset(at), bytes);
+        }
         steps.push(homes);
-        steps.push(self.journal_step(log, log.empty.clone()));
+        steps.push(self.journal_step(log, old.format.moved(old.superblock, free, end)));
         Ok(())
     }
 

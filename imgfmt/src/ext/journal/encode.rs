@@ -124,13 +124,19 @@ impl Format {
     /// A superblock like `block`, of a log that begins at `start` with transaction `sequence`, and has no fast commits.
     /// All that differs lies in its first sector.
     pub(super) fn started(&self, mut block: Vec<u8>, start: u32, sequence: u32) -> Vec<u8> {
-        let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");
-        sb.start = start.into();
-        sb.sequence = sequence.into();
         if self.has_fast_commits {
+            let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");
             let words = sb.feature_incompat.get() & !FAST_COMMIT;
             sb.feature_incompat = words.into();
         }
+        self.moved(block, start, sequence)
+    }
+
+    /// The same, with the fast commits that it has.
+    pub(super) fn moved(&self, mut block: Vec<u8>, start: u32, sequence: u32) -> Vec<u8> {
+        let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");
+        sb.start = start.into();
+        sb.sequence = sequence.into();
         if self.has_crc32c() {
             let crc = superblock_checksum(&block);
             let (sb, _) = Superblock::mut_from_prefix(&mut block).expect("Format::new read it");

@@ -17,6 +17,7 @@ mod commit;
 mod encode;
 mod format;
 mod log;
+mod old_log;
 mod recovery;
 mod replay;
 
