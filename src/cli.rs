@@ -29,6 +29,7 @@ const PLAN_EXAMPLES: &str = "\
 Examples:
   autoxen plan job.xml
   autoxen plan --json job.xml | jq '.disks[].volumes'
+  autoxen plan --in-place job.xml       what would be done to the image itself?
 
 A plan writes nothing. A compressed image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
 
@@ -37,9 +38,15 @@ Examples:
   autoxen prepare job.xml -o ready
   autoxen prepare job.xml -o ready --kernel vmlinuz --ramdisk initrd.img
   SOURCE_DATE_EPOCH=1700000000 autoxen prepare job.xml -o ready    the same bytes, every time
+  autoxen prepare job.xml -o ready --in-place      edit the image itself, make no copy
   sudo xl create ready/domain.cfg
 
-The stock image is opened read-only and never changes. The bundle appears whole or not at all.";
+Without --in-place a stock image is opened read-only and never changes. The bundle appears whole or not at all.
+
+With --in-place the images that the job description names are edited where they lie, and the guest uses them there. Each
+image is edited whole or not at all, whatever ends the work: through its own journal, or, where that cannot be (no
+journal, FAT, several partitions at once), with an undo file IMAGE.autoxen-undo beside it while it lasts. Several images
+are edited one after another. After an interruption the same command finishes the work: done twice is as done once.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -128,6 +135,9 @@ pub struct JobArgs {
     /// Keep device names such as hda1 and sda1: do not rename them to xvda1
     #[arg(long)]
     pub keep_device_names: bool,
+    /// Edit the images themselves, where they lie: no copies
+    #[arg(long)]
+    pub in_place: bool,
 }
 
 /// Arguments of `plan`.

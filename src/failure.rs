@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Diagnostic;
 
@@ -32,7 +32,10 @@ pub enum Failure {
         hint: Option<String>,
     },
     /// The user or the system asked us to stop.
-    Interrupted,
+    Interrupted {
+        /// Images that are edited where they lie, and stay so.
+        edited: Vec<PathBuf>,
+    },
 }
 
 impl Failure {
@@ -54,6 +57,21 @@ impl Failure {
         }
     }
 
+    /// The same, where the images `edited` are edited already, so that the user knows how things stand.
+    #[must_use]
+    pub fn after_edits(self, edited: &[PathBuf]) -> Self {
+        match self {
+            Self::Plain { message, hint } if !edited.is_empty() => {
+                let hint = hint.map(|hint| format!("{hint}; then ")).unwrap_or_default();
+                Self::Plain {
+                    message: format!("{message}; {}", already(edited)),
+                    hint: Some(format!("{hint}run the same command again: {TWICE}")),
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Show a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
@@ -62,6 +80,16 @@ impl Failure {
             other => other,
         }
     }
+}
+
+/// Why the same command serves again.
+pub const TWICE: &str = "an image that is edited twice is as one that is edited once";
+
+/// Which images are edited already.
+pub fn already(edited: &[PathBuf]) -> String {
+    let names: Vec<String> = edited.iter().map(|path| format!("`{}`", path.display())).collect();
+    let are = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {are} edited already, and there is no bundle yet", names.join(", "))
 }
 
 /// The host's words without Rust's `(os error N)`.
@@ -82,7 +110,7 @@ impl fmt::Display for Failure {
                 write!(f, "{file}: refused with {} findings", findings.len())
             }
             Self::Plain { message, .. } => f.write_str(message),
-            Self::Interrupted => f.write_str("interrupted"),
+            Self::Interrupted { .. } => f.write_str("interrupted"),
         }
     }
 }

@@ -29,5 +29,5 @@ pub fn asked() -> bool {
 
 /// Go on, unless we were asked to stop.
 pub fn check() -> Result<()> {
-    if asked() { Err(Failure::Interrupted) } else { Ok(()) }
+    if asked() { Err(Failure::Interrupted { edited: Vec::new() }) } else { Ok(()) }
 }

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|failure| {
         talk.failure(&failure);
         match failure {
-            Failure::Interrupted => ExitCode::from(130),
+            Failure::Interrupted { .. } => ExitCode::from(130),
             _ => ExitCode::from(2),
         }
     })

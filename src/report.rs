@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::cli::Color;
 use crate::diagnostic::Diagnostic;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result, TWICE, already, plain};
 use crate::snippet;
 use crate::visible::visible;
 
@@ -38,8 +38,13 @@ impl Talk {
                     self.line("hint", "\x1b[1;36m", hint);
                 }
             }
-            Failure::Interrupted => {
+            Failure::Interrupted { edited } if edited.is_empty() => {
                 self.line("error", "\x1b[1;31m", "interrupted; nothing was left behind")
+            }
+            Failure::Interrupted { edited } => {
+                self.line("error", "\x1b[1;31m", &format!("interrupted; {}", already(edited)));
+                let again = format!("run the same command again: {TWICE}");
+                self.line("hint", "\x1b[1;36m", &again);
             }
         }
     }

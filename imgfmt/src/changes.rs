@@ -53,7 +53,7 @@ impl Changes {
     }
 
     /// Change `bytes`, which lie at `offset`, where they are to be changed.
-    pub(crate) fn overlay(&self, offset: u64, bytes: &mut [u8]) {
+    pub fn overlay(&self, offset: u64, bytes: &mut [u8]) {
         let end = offset + bytes.len() as u64;
         // The last range that begins before `offset` may reach into it.
         let first = self.writes.range(..=offset).next_back().map_or(offset, |(&at, _)| at);

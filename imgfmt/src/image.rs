@@ -9,7 +9,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -66,6 +66,28 @@ impl Image {
             return Ok(());
         }
         Err(Error::Busy(format!("`{}`: it was changed while it was read", self.path.display())))
+    }
+
+    /// Open it for an edit in place of reading: the shared lock is given back and the exclusive one is taken. Nobody has
+    /// written to it and nothing else has its path meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`ImageMut::open`]; [`Error::Busy`] where it was changed, or its path leads to another file.
+    pub fn into_mut(self) -> Result<ImageMut> {
+        self.check_unchanged()?;
+        let Self { file, path, len, modified } = self;
+        let before = file.metadata().map_err(|e| at(&path, e))?;
+        // `file` stays open, so that no other file gets its inode's number.
+        file.unlock().map_err(|e| at(&path, e))?;
+        let image = ImageMut::open(&path)?;
+        let found = image.file.metadata().map_err(|e| at(&path, e))?;
+        if (found.dev(), found.ino()) != (before.dev(), before.ino()) {
+            return Err(Error::Busy(format!("`{}`: it was replaced meanwhile", path.display())));
+        }
+        if found.len() != len || found.modified().ok() != modified {
+            return Err(Error::Busy(format!("`{}`: it was changed meanwhile", path.display())));
+        }
+        Ok(image)
     }
 
     /// The path it was opened by.

@@ -465,3 +465,34 @@ fn what_is_written_past_the_lock_is_noticed() {
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
     image.check_unchanged().unwrap_err();
 }
+
+#[test]
+fn an_image_that_was_read_is_opened_for_an_edit_only_if_it_is_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("root.img");
+    fs::write(&path, vec![1; 4096]).unwrap();
+
+    let image = Image::open(&path).unwrap().into_mut().unwrap();
+    assert!(matches!(Image::open(&path), Err(Error::Busy(_))), "the lock is exclusive");
+    drop(image);
+
+    let image = Image::open(&path).unwrap();
+    fs::write(&path, vec![2; 4097]).unwrap();
+    assert_eq!(
+        message(image.into_mut(), &path),
+        "the image is in use: `PATH`: it was changed while it was read"
+    );
+
+    let image = Image::open(&path).unwrap();
+    let other = directory.path().join("other.img");
+    run("cp", &["-p", text(&path), text(&other)]);
+    fs::rename(other, &path).unwrap();
+    assert_eq!(
+        message(image.into_mut(), &path),
+        "the image is in use: `PATH`: it was replaced meanwhile"
+    );
+
+    let (first, second) = (Image::open(&path).unwrap(), Image::open(&path).unwrap());
+    assert!(matches!(first.into_mut(), Err(Error::Busy(_))), "somebody else reads it");
+    drop(second);
+}

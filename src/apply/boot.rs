@@ -1,17 +1,23 @@
-//! Kernel and ramdisk of a bundle: copied from the host, or taken out of an image.
+//! Kernel and ramdisk of a bundle: copied from the host, or taken out of an image as it is after its edits.
 
 use std::fs::File;
 use std::path::Path;
 
-use imgfmt::{Volume, ext, table};
+use imgfmt::{Image, Storage, Volume, ext, table};
 
+use super::edits::{DiskEdits, Write};
 use crate::bundle::Staging;
 use crate::facts::gather::{Gathered, hint};
 use crate::failure::{Failure, Result};
 use crate::plan::{BootSource, Plan, Source};
 
 /// Put the boot files of `plan` into `staging`.
-pub fn take(plan: &Plan, gathered: &Gathered, staging: &Staging) -> Result<()> {
+pub fn take(
+    plan: &Plan,
+    edits: &[DiskEdits<'_>],
+    gathered: &Gathered,
+    staging: &Staging,
+) -> Result<()> {
     for file in &plan.boot_files {
         let to = staging.path().join(file.file.as_str());
         let named = staging.target().join(file.file.as_str());
@@ -28,8 +34,11 @@ pub fn take(plan: &Plan, gathered: &Gathered, staging: &Staging) -> Result<()> {
                 let Source::Image(stock) = &plan.disks[*disk].source else {
                     return Err(Failure::new(format!("`{path}`: a new disk holds no kernel")));
                 };
-                let stock = &gathered.stock[stock];
-                extract(&stock.raw, *partition, path, &to).map_err(|e| {
+                let edited = Edited {
+                    stock: &gathered.stock[stock].raw,
+                    write: edits[*disk].changes.as_ref().map(|changes| &*changes.write),
+                };
+                extract(&edited, *partition, path, &to).map_err(|e| {
                     let failure = Failure::new(format!("cannot take `{path}` out: {e}"));
                     match hint(&e) {
                         Some(hint) => failure.hint(hint),
@@ -42,18 +51,38 @@ pub fn take(plan: &Plan, gathered: &Gathered, staging: &Staging) -> Result<()> {
     Ok(())
 }
 
+/// A stock image as it is after its edits, which are not written yet.
+struct Edited<'a> {
+    stock: &'a Image,
+    write: Option<&'a Write>,
+}
+
+impl Storage for Edited<'_> {
+    fn len(&self) -> u64 {
+        self.stock.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        self.stock.read_at(offset, buf)?;
+        if let Some(write) = self.write {
+            write.show(offset, buf);
+        }
+        Ok(())
+    }
+}
+
 /// Copy the file `path` of the image's file system to `to`, synced.
 fn extract(
-    stock: &imgfmt::Image,
+    image: &dyn Storage,
     partition: Option<u32>,
     path: &str,
     to: &Path,
 ) -> imgfmt::Result<()> {
     let window = match partition {
-        None => Volume::whole(stock),
-        Some(number) => table::read(stock)?
+        None => Volume::whole(image),
+        Some(number) => table::read(image)?
             .ok_or_else(|| imgfmt::Error::corrupt("the partition table is gone"))?
-            .volume(number, stock)?,
+            .volume(number, image)?,
     };
     let mut out = File::create_new(to).map_err(|e| imgfmt::Error::io("cannot create it", e))?;
     ext::Fs::open(window)?.copy_to(path, &mut out)?;

@@ -4,10 +4,9 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use imgfmt::{Changes, ImageMut, Volume, copy, fat, swap};
+use imgfmt::{Changes, ImageMut, Volume, copy, fat, in_place, swap};
 
-use super::contents::Loaded;
-use super::edits::{DiskEdits, failure};
+use super::edits::{DiskEdits, Write, failure};
 use super::verify::{self, Verdict};
 use crate::bundle::Staging;
 use crate::domain::value::FileName;
@@ -25,6 +24,8 @@ pub struct Made {
     pub len: u64,
     /// How its bytes got there.
     pub how: How,
+    /// What kept the edit whole, where the image itself was edited.
+    pub guard: Option<in_place::Guard>,
     /// The edited volumes, as the plan lists them.
     pub volumes: Vec<Edited>,
 }
@@ -58,7 +59,7 @@ pub enum How {
 pub fn make(
     plan: &Plan,
     edits: &[DiskEdits<'_>],
-    gathered: Gathered,
+    gathered: &mut Gathered,
     staging: &Staging,
     now: i64,
     progress: Progress,
@@ -74,7 +75,7 @@ pub fn make(
 }
 
 struct Maker<'a> {
-    gathered: Gathered,
+    gathered: &'a mut Gathered,
     staging: &'a Staging,
     now: i64,
     progress: Progress,
@@ -90,8 +91,7 @@ impl Maker<'_> {
             let Source::Image(path) = &disk.source else {
                 unreachable!("a new disk always has a file in the bundle");
             };
-            let len = fs::metadata(path).map_err(|e| Failure::host("cannot read", path, &e))?.len();
-            return Ok(Made { len, how: How::InPlace, volumes: Vec::new() });
+            return look_at(path, edits);
         };
         let to = staging.path().join(name.as_str());
         let how = match path {
@@ -113,8 +113,22 @@ impl Maker<'_> {
         let file = File::open(&to).map_err(|e| Failure::host("cannot read", &named, &e))?;
         file.sync_all().map_err(|e| Failure::host("cannot sync", &named, &e))?;
         let len = file.metadata().map_err(|e| Failure::host("cannot read", &named, &e))?.len();
-        Ok(Made { len, how, volumes })
+        Ok(Made { len, how, guard: None, volumes })
     }
+}
+
+/// An image that is used where it lies: have the edits read back that it is going to get.
+fn look_at(path: &Path, edits: &DiskEdits<'_>) -> Result<Made> {
+    let fail = |e| Failure::host("cannot read", path, &e);
+    let file = File::open(path).map_err(fail)?;
+    let len = file.metadata().map_err(fail)?.len();
+    let (guard, volumes) = match &edits.changes {
+        None => (None, Vec::new()),
+        Some(changes) => {
+            (changes.write.guard(), verify::volumes(&file, changes, &edits.loaded, true)?)
+        }
+    };
+    Ok(Made { len, how: How::InPlace, guard, volumes })
 }
 
 fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Result<How> {
@@ -146,22 +160,13 @@ fn edit(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64) -> Result<Vec<
             &made
         }
     };
-    image.commit(&changes.bytes).map_err(|e| failure(named, &e))?;
+    let Write::Copy(bytes) = &*changes.write else {
+        unreachable!("a disk with a file in the bundle is not edited in place");
+    };
+    image.commit(bytes).map_err(|e| failure(named, &e))?;
     drop(image);
     let file = File::open(to).map_err(|e| Failure::host("cannot read", named, &e))?;
-    changes
-        .volumes
-        .iter()
-        .zip(&edits.loaded)
-        .map(|(volume, edits)| {
-            let verdict = if volume.is_fat {
-                Verdict::NotReadable { reason: "ext4-view does not read FAT".into() }
-            } else {
-                verify::edits(&file, volume.start, edits)?
-            };
-            Ok(Edited { digests: edits.iter().map(Loaded::digest).collect(), verdict })
-        })
-        .collect()
+    verify::volumes(&file, changes, &edits.loaded, false)
 }
 
 /// Make a new disk at `to`.

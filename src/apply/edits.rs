@@ -3,10 +3,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use imgfmt::{Changes, Storage, Volume, ext, fat, probe, table};
+use imgfmt::in_place::Guard;
+use imgfmt::{Changes, InPlace, Storage, Volume, ext, fat, probe, table};
 
 use super::contents::Loaded;
+use super::in_place;
 use crate::facts::gather::{self, Gathered};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{Disk, Plan, Source};
@@ -24,10 +27,37 @@ pub struct DiskEdits<'p> {
 /// What the edits of one disk change.
 #[derive(Debug)]
 pub struct DiskChanges {
-    /// The bytes of all volumes.
-    pub bytes: Changes,
+    /// The bytes of all volumes. They are shared with the reader that looks at them before they are written.
+    pub write: Arc<Write>,
     /// By volume, in the plan's order.
     pub volumes: Vec<Place>,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub enum Write {
+    /// Into a copy.
+    Copy(Changes),
+    /// Where the image lies, in steps.
+    InPlace(InPlace),
+}
+
+impl Write {
+    /// What keeps it whole.
+    pub fn guard(&self) -> Option<Guard> {
+        match self {
+            Self::Copy(_) => None,
+            Self::InPlace(edit) => Some(edit.guard()),
+        }
+    }
+
+    /// Show `buf`, which was read from the image at `offset`, as it will be.
+    pub fn show(&self, offset: u64, buf: &mut [u8]) {
+        match self {
+            Self::Copy(changes) => changes.overlay(offset, buf),
+            Self::InPlace(edit) => edit.steps().for_each(|step| step.overlay(offset, buf)),
+        }
+    }
 }
 
 /// Where a volume lies.
@@ -58,8 +88,14 @@ impl<'p> DiskEdits<'p> {
         if let Source::Image(path) = &disk.source
             && !edits.is_empty()
         {
-            let stock = &gathered.stock[path];
-            edits.changes = Some(edits.make(&stock.raw, now).map_err(|e| failure(path, &e))?);
+            let made = edits.make(&gathered.stock[path].raw, now);
+            edits.changes = Some(match &disk.guard {
+                None => made.map_err(|e| failure(path, &e))?,
+                Some(guard) => {
+                    in_place::check_writable(path, guard)?;
+                    made.map_err(|e| in_place::refused(path, &e))?
+                }
+            });
         }
         Ok(edits)
     }
@@ -71,17 +107,33 @@ impl<'p> DiskEdits<'p> {
 
     /// What the edits change in `image`.
     pub fn make(&self, image: &dyn Storage, now: i64) -> imgfmt::Result<DiskChanges> {
-        let mut made = DiskChanges { bytes: Changes::new(), volumes: Vec::new() };
+        let mut windows = Vec::new();
         for (volume, edits) in self.disk.edits.iter().zip(&self.loaded) {
             let (window, is_fat) = select(image, volume.partition)?;
-            made.bytes.extend(if is_fat {
-                fat_changes(window, edits, now)?
-            } else {
-                ext_changes(window, edits, now)?
-            });
-            made.volumes.push(Place { start: window.start(), is_fat });
+            windows.push((window, edits, Place { start: window.start(), is_fat }));
         }
-        Ok(made)
+        let write = match (&self.disk.guard, windows.as_slice()) {
+            // One file system has means of its own; what is more than one is guarded from outside.
+            (Some(_), [(window, edits, Place { is_fat: false, .. })]) => {
+                Write::InPlace(ext_edit(*window, edits, now, |tx| tx.finish_in_place())?)
+            }
+            (guard, _) => {
+                let mut changes = Changes::new();
+                for (window, edits, place) in &windows {
+                    changes.extend(if place.is_fat {
+                        fat_changes(*window, edits, now)?
+                    } else {
+                        ext_edit(*window, edits, now, |tx| tx.finish())?
+                    });
+                }
+                match guard {
+                    Some(_) => Write::InPlace(InPlace::undo(changes)),
+                    None => Write::Copy(changes),
+                }
+            }
+        };
+        let volumes = windows.into_iter().map(|(_, _, place)| place).collect();
+        Ok(DiskChanges { write: Arc::new(write), volumes })
     }
 }
 
@@ -97,8 +149,13 @@ fn select(image: &dyn Storage, partition: Option<u32>) -> imgfmt::Result<(Volume
     Ok((window, is_fat))
 }
 
-/// All `edits` of an ext file system, as one transaction.
-fn ext_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Result<Changes> {
+/// All `edits` of an ext file system, as one transaction that ends in `finish`.
+fn ext_edit<T>(
+    window: Volume<'_>,
+    edits: &[Loaded<'_>],
+    now: i64,
+    finish: impl FnOnce(ext::Transaction<'_>) -> imgfmt::Result<T>,
+) -> imgfmt::Result<T> {
     let fs = ext::Fs::open(window)?;
     let mut tx = fs.begin(now)?;
     for edit in edits {
@@ -124,7 +181,7 @@ fn ext_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Re
             }
         }
     }
-    tx.finish()
+    finish(tx)
 }
 
 fn set_attributes(

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use imgfmt::in_place::Guard;
 use serde::Serialize;
 
 use super::disks::{Edited, How, Made};
@@ -43,10 +44,17 @@ struct Disk {
     file: Option<String>,
     len: u64,
     how: How,
+    /// What kept the edit whole, where the stock image itself was edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<&'static str>,
+    /// The guest cannot write to it; `domain` says so, too.
+    #[serde(skip)]
+    read_only: bool,
     /// The stock image.
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
-    /// SHA-256 of the stock image's file, where the job description demanded one.
+    /// SHA-256 of the stock image's file, where the job description demanded one; before the edit, where it is edited
+    /// itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     image_sha256: Option<String>,
     volumes: Vec<Volume>,
@@ -95,6 +103,11 @@ pub fn of(
             file: disk.file.as_ref().map(|file| file.as_str().to_owned()),
             len: made.len,
             how: made.how,
+            guard: made.guard.map(|guard| match guard {
+                Guard::Journal => "journal",
+                Guard::Undo => "undo",
+            }),
+            read_only: disk.read_only,
             image: image.map(|path| path.to_string_lossy().into_owned()),
             image_sha256: image.and_then(|path| digests.get(path)).cloned(),
             volumes: disk.edits.iter().zip(&made.volumes).map(volume).collect(),
@@ -169,7 +182,10 @@ impl Disk {
             How::Cloned => "cloned",
             How::Unpacked => "unpacked",
             How::Formatted => "formatted",
-            How::InPlace => "used where it lies, read-only",
+            How::InPlace if self.guard == Some("journal") => "edited where it lies (journal)",
+            How::InPlace if self.guard.is_some() => "edited where it lies (undo file)",
+            How::InPlace if self.read_only => "used where it lies, read-only",
+            How::InPlace => "used where it lies",
         };
         let edits: usize = self.volumes.iter().map(|volume| volume.edits.len()).sum();
         let read_back = self.volumes.iter().find_map(|volume| match &volume.read_back {

@@ -1,14 +1,18 @@
-//! A second pair of eyes: the crate `ext4-view`, which shares no code with our writer, reads each edit back out of the
-//! finished image.
+//! A second pair of eyes: the crate `ext4-view`, which shares no code with our writer, reads each edit back. Of a copy it
+//! reads the finished image; of an image that is edited where it lies it reads what the image will be, before a byte of
+//! it changes.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 
 use super::contents::Loaded;
+use super::disks::Edited;
+use super::edits::{DiskChanges, Write};
 use crate::failure::{Failure, Result};
 
 /// What the independent reader saw.
@@ -31,6 +35,8 @@ pub enum Verdict {
 struct Window {
     file: File,
     start: u64,
+    /// What is not written yet.
+    write: Option<Arc<Write>>,
 }
 
 impl Ext4Read for Window {
@@ -40,17 +46,50 @@ impl Ext4Read for Window {
         dst: &mut [u8],
     ) -> std::result::Result<(), Box<dyn Error + Send + Sync>> {
         let offset = self.start.checked_add(start_byte).ok_or("offset past 2^64")?;
-        Ok(self.file.read_exact_at(dst, offset)?)
+        self.file.read_exact_at(dst, offset)?;
+        if let Some(write) = &self.write {
+            write.show(offset, dst);
+        }
+        Ok(())
     }
 }
 
-/// Read `edits` back from the file system at byte `start` of `file`.
+/// Read the edits of each volume back from `file`. `unwritten`: they are not there yet, but have to show when they are laid
+/// over it.
 ///
 /// # Errors
 /// Where the reader sees anything else than what was planned.
-pub fn edits(file: &File, start: u64, edits: &[Loaded<'_>]) -> Result<Verdict> {
+pub fn volumes(
+    file: &File,
+    changes: &DiskChanges,
+    loaded: &[Vec<Loaded<'_>>],
+    unwritten: bool,
+) -> Result<Vec<Edited>> {
+    let write = unwritten.then(|| Arc::clone(&changes.write));
+    let volumes = changes.volumes.iter().zip(loaded);
+    let edited = volumes.map(|(volume, loaded)| {
+        let verdict = if volume.is_fat {
+            Verdict::NotReadable { reason: "ext4-view does not read FAT".into() }
+        } else {
+            edits(file, volume.start, write.clone(), loaded)?
+        };
+        Ok(Edited { digests: loaded.iter().map(Loaded::digest).collect(), verdict })
+    });
+    edited.collect()
+}
+
+/// Read `edits` back from the file system at byte `start` of `file`, with `write` laid over it.
+///
+/// # Errors
+/// Where the reader sees anything else than what was planned.
+pub fn edits(
+    file: &File,
+    start: u64,
+    write: Option<Arc<Write>>,
+    edits: &[Loaded<'_>],
+) -> Result<Verdict> {
     let file = file.try_clone().map_err(|e| Failure::new(format!("cannot read back: {e}")))?;
-    let fs = match Ext4::load(Box::new(Window { file, start })) {
+    let fs = match Ext4::load(Box::new(Window { file, start, write })) {
         Ok(fs) => fs,
         Err(Ext4Error::Incompatible(reason)) => {
             return Ok(Verdict::NotReadable { reason: reason.to_string() });

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::JobArgs;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::facts::Facts;
-use crate::facts::gather::{self, Gathered};
+use crate::facts::gather::{self, Gathered, Purpose, Search};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
@@ -29,6 +29,15 @@ pub(super) struct Job {
     /// The directory that its relative paths start at.
     base: PathBuf,
     options: plan::Options,
+}
+
+/// What the images are looked at for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Intent {
+    /// To say what would be done.
+    Plan,
+    /// To do it.
+    Prepare,
 }
 
 impl Job {
@@ -66,14 +75,23 @@ impl Job {
     }
 
     /// Look at the images and the files of the host. Compressed images are unpacked into `scratch`.
-    pub(super) fn gather(&self, scratch: &Path, progress: Progress) -> Result<Gathered> {
+    pub(super) fn gather(
+        &self,
+        scratch: &Path,
+        progress: Progress,
+        intent: Intent,
+    ) -> Result<Gathered> {
         let extra: Vec<PathBuf> =
             [&self.options.kernel, &self.options.ramdisk].into_iter().flatten().cloned().collect();
-        gather::gather(&self.document, &self.base, scratch, &extra, progress).map_err(|stop| {
-            match stop {
-                gather::Stop::Findings(findings) => self.refuse(findings),
-                gather::Stop::Failure(failure) => failure,
-            }
+        let purpose = match (self.options.in_place, intent) {
+            (false, _) => Purpose::Copy,
+            (true, Intent::Plan) => Purpose::PlanInPlace,
+            (true, Intent::Prepare) => Purpose::EditInPlace,
+        };
+        let search = Search { base: &self.base, scratch, extra: &extra, purpose, progress };
+        gather::gather(&self.document, search).map_err(|stop| match stop {
+            gather::Stop::Findings(findings) => self.refuse(findings),
+            gather::Stop::Failure(failure) => failure,
         })
     }
 
@@ -113,6 +131,7 @@ fn options(args: &JobArgs, path: &Path) -> Result<plan::Options> {
         ramdisk: absolute(&args.ramdisk)?,
         cmdline: args.cmdline.clone(),
         keep_device_names: args.keep_device_names,
+        in_place: args.in_place,
     })
 }
 

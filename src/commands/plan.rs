@@ -2,7 +2,7 @@
 
 use crate::apply::edits;
 use crate::cli::PlanArgs;
-use crate::commands::job::Job;
+use crate::commands::job::{Intent, Job};
 use crate::epoch;
 use crate::failure::{Failure, Result, plain};
 use crate::plan;
@@ -18,7 +18,7 @@ pub fn run(args: &PlanArgs, talk: Talk) -> Result<()> {
         Failure::new(format!("cannot write to `{}`: {}", directory.display(), plain(&e)))
             .hint("let TMPDIR name a directory with room for the unpacked image")
     })?;
-    let gathered = job.gather(scratch.path(), Progress::new(args.json))?;
+    let gathered = job.gather(scratch.path(), Progress::new(args.json), Intent::Plan)?;
     gathered.warnings.iter().for_each(|what| talk.warning(what));
     let plan = job.plan(&gathered.facts)?;
     // What `prepare` would refuse is refused here, too.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::apply::{boot, disks, edits, manifest};
+use crate::apply::{boot, disks, edits, in_place, manifest};
 use crate::bundle::Staging;
 use crate::cli::PrepareArgs;
-use crate::commands::job::Job;
+use crate::commands::job::{Intent, Job};
 use crate::epoch;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -22,7 +22,7 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     // Inside the bundle in the making, so that an unpacked image is renamed and not copied.
     let scratch = tempfile::tempdir_in(staging.path())
         .map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
-    let gathered = job.gather(scratch.path(), progress)?;
+    let mut gathered = job.gather(scratch.path(), progress, Intent::Prepare)?;
     gathered.warnings.iter().for_each(|what| talk.warning(what));
     let plan = job.plan(&gathered.facts)?;
     // Before anything is copied: a path that xl cannot be told is refused now.
@@ -31,19 +31,20 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
             .hint("choose another name with `-o`")
     })?;
     let edits = edits::make(&plan, &gathered, now)?;
-    boot::take(&plan, &gathered, &staging)?;
+    boot::take(&plan, &edits, &gathered, &staging)?;
     let digests: BTreeMap<PathBuf, String> = gathered
         .stock
         .iter()
         .filter_map(|(path, stock)| Some((path.clone(), stock.sha256.clone()?)))
         .collect();
-    let made = disks::make(&plan, &edits, gathered, &staging, now, progress)?;
+    let made = disks::make(&plan, &edits, &mut gathered, &staging, now, progress)?;
     scratch.close().map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
     staging.write("domain.cfg", domain.to_string().as_bytes())?;
     let manifest = manifest::of(&args.job.file, &job.bytes, &plan, &made, &digests);
     staging.write("manifest.json", &manifest.to_bytes())?;
     interrupt::check()?;
-    let bundle = staging.publish()?;
+    let edited = in_place::commit(&plan, &edits, &mut gathered)?;
+    let bundle = staging.publish().map_err(|failure| failure.after_edits(&edited))?;
     for note in &plan.notes {
         talk.note(note);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::{ControlFlow, Range};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::compressed::{self, Compression};
@@ -50,6 +51,32 @@ impl Stock {
     }
 }
 
+/// Where to look, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Search<'a> {
+    /// Relative paths start here.
+    pub base: &'a Path,
+    /// Compressed images are unpacked here.
+    pub scratch: &'a Path,
+    /// Files of the host that the command line names.
+    pub extra: &'a [PathBuf],
+    /// What will become of the images.
+    pub purpose: Purpose,
+    /// Where long work is shown.
+    pub progress: Progress,
+}
+
+/// What will become of the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// They are copied, if anything is written at all.
+    Copy,
+    /// They would be edited where they lie, but are only looked at.
+    PlanInPlace,
+    /// They are edited where they lie: an edit that was interrupted is undone first.
+    EditInPlace,
+}
+
 /// Why the looking ended.
 #[derive(Debug)]
 pub enum Stop {
@@ -71,26 +98,13 @@ impl From<Diagnostic> for Stop {
     }
 }
 
-/// Look at all that `document` names. Relative paths start at `base`; `extra` are files of the host that the command
-/// line names.
+/// Look at all that `document` names.
 ///
 /// # Errors
 /// [`Stop::Findings`] with all images and files that cannot serve.
-pub fn gather(
-    document: &Document,
-    base: &Path,
-    scratch: &Path,
-    extra: &[PathBuf],
-    progress: Progress,
-) -> Result<Gathered, Stop> {
-    let mut gatherer = Gatherer {
-        document,
-        base,
-        scratch,
-        progress,
-        stock: BTreeMap::new(),
-        warnings: Vec::new(),
-    };
+pub fn gather(document: &Document, search: Search<'_>) -> Result<Gathered, Stop> {
+    let Search { base, extra, .. } = search;
+    let mut gatherer = Gatherer { document, search, stock: BTreeMap::new(), warnings: Vec::new() };
     let mut facts = Facts::default();
     let mut findings = Vec::new();
     for image in &document.images {
@@ -150,9 +164,7 @@ fn host_file(name: &str, base: &Path) -> Result<HostFile, String> {
 
 struct Gatherer<'a> {
     document: &'a Document,
-    base: &'a Path,
-    scratch: &'a Path,
-    progress: Progress,
+    search: Search<'a>,
     stock: BTreeMap<PathBuf, Stock>,
     warnings: Vec<String>,
 }
@@ -212,11 +224,16 @@ impl Gatherer<'_> {
             if is_edited || mountpoint == "/boot" || !below.is_empty() {
                 let fs = ext::Fs::open(window).map_err(fail)?;
                 if is_edited && fs.needs_recovery() {
+                    let place = match self.search.purpose {
+                        Purpose::Copy => " in the copy",
+                        Purpose::PlanInPlace | Purpose::EditInPlace => "",
+                    };
                     self.warnings.push(format!(
-                        "image `{}`: it was not unmounted; its journal is replayed in the copy",
+                        "image `{}`: it was not unmounted; its journal is replayed{place}",
                         path.display()
                     ));
                 }
+                facts.has_journal = fs.info().features.iter().any(|name| name == "has_journal");
                 if is_edited {
                     // Refused here, before anything is copied, if it cannot be edited at all.
                     let _untouched = fs.begin(0).map_err(fail)?;
@@ -241,14 +258,15 @@ impl Gatherer<'_> {
         url: &Spanned<String>,
         sha256: Option<&Spanned<String>>,
     ) -> Result<PathBuf, Stop> {
-        let named = locate::path(url, self.base);
+        let named = locate::path(url, self.search.base);
         let path = fs::canonicalize(&named).map_err(|e| {
             let what = format!("cannot open image `{}`: {}", named.display(), plain(&e));
             Diagnostic::error(url.span.clone(), what)
         })?;
         if !self.stock.contains_key(&path) {
             // The digest is that of the file which is open from here on, not of what bears its name later.
-            let file = Image::open(&path).map_err(|e| finding(url, &path, &e))?;
+            let file = self.open_stock(&path).map_err(|e| finding(url, &path, &e))?;
+            self.refuse_second_name(url, &path)?;
             if let Some(wanted) = sha256 {
                 self.compare(url, wanted, &file)?;
             }
@@ -265,6 +283,39 @@ impl Gatherer<'_> {
             stock.sha256 = Some(wanted.value.clone());
         }
         Ok(path)
+    }
+
+    /// Open a stock image; where it is to be edited, an edit that was interrupted is undone first.
+    fn open_stock(&mut self, path: &Path) -> imgfmt::Result<Image> {
+        match Image::open(path) {
+            Err(imgfmt::Error::Interrupted(_)) if self.search.purpose == Purpose::EditInPlace => {
+                imgfmt::recover(path)?;
+                self.warnings.push(format!(
+                    "image `{}`: an edit of it was interrupted, and is undone now",
+                    path.display()
+                ));
+                Image::open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Two hard links to one file would be edited as two images.
+    fn refuse_second_name(&self, url: &Spanned<String>, path: &Path) -> Result<(), Stop> {
+        if self.search.purpose == Purpose::Copy {
+            return Ok(());
+        }
+        let file = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let own = file(path);
+        match self.stock.keys().find(|other| own.is_some() && file(other) == own) {
+            None => Ok(()),
+            Some(other) => Err(Diagnostic::error(
+                url.span.clone(),
+                format!("`{}` and `{}` are one file", path.display(), other.display()),
+            )
+            .hint("leave out --in-place, or give each disk an image of its own")
+            .into()),
+        }
     }
 
     /// Compare the digest of the stock file with the one that the document demands.
@@ -287,7 +338,7 @@ impl Gatherer<'_> {
     }
 
     fn digest(&self, url: &Spanned<String>, file: &Image) -> Result<String, Stop> {
-        let bar = self.progress.bar("sha256");
+        let bar = self.search.progress.bar("sha256");
         let result = digest::sha256(&mut file.reader(), &mut |done| {
             bar.set(done, file.len());
             if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
@@ -311,8 +362,16 @@ impl Gatherer<'_> {
             let path = path.into();
             return Ok(Stock { raw: image, path, sha256: None, compression: None, packed: None });
         };
-        let unpacked = self.scratch.join(format!("unpacked-{}.img", self.stock.len()));
-        let bar = self.progress.bar("unpack");
+        if self.search.purpose != Purpose::Copy {
+            let name = compression.name();
+            let what =
+                format!("image `{}` is compressed ({name}): no place to edit", path.display());
+            return Err(Diagnostic::error(url.span.clone(), what)
+                .hint(format!("unpack it with `{name} -d`, or leave out --in-place"))
+                .into());
+        }
+        let unpacked = self.search.scratch.join(format!("unpacked-{}.img", self.stock.len()));
+        let bar = self.search.progress.bar("unpack");
         let result = create_like(&unpacked, path)
             .map_err(|e| imgfmt::Error::io("cannot unpack it", e))
             .and_then(|to| {
@@ -414,6 +473,9 @@ pub fn about(path: &Path, error: &imgfmt::Error) -> String {
             format!("image `{named}`: {}", plain(source))
         }
         imgfmt::Error::Io { what, source } => format!("image `{named}`: {what}: {}", plain(source)),
+        imgfmt::Error::Interrupted(_) => {
+            format!("image `{named}`: an edit of it was interrupted and has to be undone first")
+        }
         other => format!("image `{named}`: {other}"),
     }
 }
@@ -432,6 +494,10 @@ pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
             "enlarge the file system with `truncate` and `resize2fs`, or remove files in it"
         }
         E::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FILE_TOO_LARGE,
+        E::Interrupted(_) => {
+            "`autoxen prepare --in-place` with this image undoes what is half done, and goes on"
+        }
+        E::ForeignUndo { .. } => "move that file away, if you know what it is",
         E::HostFull(_) => "make room there, or choose another place with `-o`",
         _ => return None,
     })

@@ -30,6 +30,8 @@ pub struct ImageFacts {
     pub table: Option<&'static str>,
     /// What the table lists, or the one bare content with number `None`.
     pub volumes: Vec<VolumeFacts>,
+    /// The file system that the `imagefile` means is of the ext family and has a journal; known where it is to be edited.
+    pub has_journal: bool,
     /// What stands in the file system that the `imagefile` means, where it holds a guest's root.
     pub root: Option<RootFacts>,
     /// Directories of that file system, as far as a plan wants to know: of the mount points that the document has

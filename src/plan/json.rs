@@ -8,12 +8,15 @@
 //!  "boot_files":[{"file":"vmlinuz","from":{"host":"/boot/vmlinuz"}}]}
 //! ```
 //!
+//! With `--in-place`, `file` is `null`, and an image that is edited has `"guard": "journal"` or
+//! `"guard": {"undo": "/srv/root.img.autoxen-undo"}`.
+//!
 //! Bytes that are not UTF-8 stand as `{"hex": "…"}`. Modes are octal text, as chmod(1) takes them. In `config`,
 //! `/BUNDLE` stands for the bundle's directory.
 
 use serde::Serialize;
 
-use super::{Action, BootSource, Content, Disk, Edit, Format, Plan, Source, text};
+use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source, text};
 use crate::domain::xl;
 use crate::facts::Facts;
 use crate::xmf::model::Document;
@@ -52,8 +55,18 @@ struct ShownDisk<'a> {
     read_only: bool,
     /// `null` for a stock image that is used where it lies.
     file: Option<&'a str>,
+    /// For one that is edited there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard: Option<ShownGuard>,
     source: ShownDiskSource<'a>,
     volumes: Vec<ShownVolume<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum ShownGuard {
+    Journal,
+    Undo(String),
 }
 
 #[derive(Serialize)]
@@ -126,7 +139,12 @@ fn shown_disk<'a>(disk: &'a Disk, document: &Document, facts: &Facts) -> ShownDi
             .map(|edit| shown_edit(edit, text::diff(edit, disk, volume.partition, document, facts)))
             .collect(),
     });
+    let guard = disk.guard.as_ref().map(|guard| match guard {
+        Guard::Journal => ShownGuard::Journal,
+        Guard::Undo(file) => ShownGuard::Undo(file.display().to_string()),
+    });
     ShownDisk {
+        guard,
         vdev: disk.vdev.as_str(),
         read_only: disk.read_only,
         file: disk.file.as_ref().map(|file| file.as_str()),

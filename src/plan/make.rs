@@ -1,9 +1,9 @@
 //! Document and facts → plan.
 
-use super::disks::{self, Layout};
+use super::disks;
 use super::known::Known;
 use super::volume::{self, Held};
-use super::{Disk, Edit, Options, Plan, Source, VolumeEdits, boot, domain, files, root};
+use super::{Disk, Edit, Options, Plan, Source, VolumeEdits, boot, domain, files, in_place, root};
 use crate::diagnostic::Diagnostic;
 use crate::domain::value::{FileName, HostPath};
 use crate::facts::Facts;
@@ -48,8 +48,12 @@ pub fn plan(
         let mut edits: Vec<(usize, &[Edit])> =
             disk.images.iter().map(|&image| (image, &edits[image][..])).collect();
         edits.retain(|(_, edits)| !edits.is_empty());
-        finish_disk(document, facts, &layout, nr, edits)
+        finish_disk(&known, nr, edits, options.in_place)
     }))?;
+    if options.in_place {
+        in_place::check(document, &disks)?;
+        in_place::note(document, &disks, &mut notes);
+    }
     if matches!(choice.start, boot::Start::Bootloader) && layout.slots[root].disk != 0 {
         notes.push("the boot loader looks at the first disk, which is not the root disk".into());
     }
@@ -127,27 +131,32 @@ fn all_edits(
 }
 
 fn finish_disk(
-    document: &Document,
-    facts: &Facts,
-    layout: &Layout,
+    known: &Known<'_>,
     nr: usize,
     edits: Vec<(usize, &[Edit])>,
+    in_place: bool,
 ) -> Result<Disk, Diagnostic> {
+    let Known { document, facts, layout, .. } = *known;
     let disk = &layout.disks[nr];
     let first = disk.images[0];
-    let in_place = disk.read_only
-        && edits.is_empty()
-        && facts.images[first].compression.is_none()
-        && matches!(disk.source, Source::Image(_));
-    if in_place && let Source::Image(path) = &disk.source {
-        let span = document.images[first].url.as_ref().map_or(0..0, |url| url.span.clone());
-        HostPath::from_path(path).map_err(|error| {
-            Diagnostic::error(span, error.to_string())
-                .hint("xl cannot be told this path: move or link the image")
-        })?;
-    }
-    let file = FileName::new(format!("{}.img", disk.vdev))
-        .expect("a device's name has only letters and digits");
+    let (file, guard) = match &disk.source {
+        Source::Image(path)
+            if facts.images[first].compression.is_none()
+                && (in_place || disk.read_only && edits.is_empty()) =>
+        {
+            let span = document.images[first].url.as_ref().map_or(0..0, |url| url.span.clone());
+            HostPath::from_path(path).map_err(|error| {
+                Diagnostic::error(span, error.to_string())
+                    .hint("xl cannot be told this path: move or link the image")
+            })?;
+            let edited: Vec<usize> = edits.iter().map(|(image, _)| *image).collect();
+            (None, in_place::guard(path, &edited, facts))
+        }
+        Source::Image(_) | Source::Blank { .. } => {
+            let name = FileName::new(format!("{}.img", disk.vdev));
+            (Some(name.expect("a device's name has only letters and digits")), None)
+        }
+    };
     let edits = edits
         .into_iter()
         .map(|(image, edits)| VolumeEdits {
@@ -159,7 +168,8 @@ fn finish_disk(
         vdev: disk.vdev.clone(),
         read_only: disk.read_only,
         source: disk.source.clone(),
-        file: (!in_place).then_some(file),
+        file,
+        guard,
         images: disk.images.clone(),
         edits,
     })

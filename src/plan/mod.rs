@@ -2,13 +2,14 @@
 //! (`autoxen plan`) or applied (`autoxen prepare`).
 //!
 //! [`plan()`] makes it: `volume` says which file system each `imagefile` means, `boot` which kernel starts, `disks` what
-//! the guest's devices are, `root` and `files` what is written into the images, `domain` what xl is told. [`text`] and
-//! [`json`] show it.
+//! the guest's devices are, `root` and `files` what is written into the images, `in_place` whether into the images
+//! themselves, `domain` what xl is told. [`text`] and [`json`] show it.
 
 mod boot;
 mod disks;
 mod domain;
 mod files;
+mod in_place;
 pub mod json;
 mod known;
 mod make;
@@ -37,6 +38,8 @@ pub struct Options {
     pub cmdline: Option<String>,
     /// Leave `hda` and `sda` as the document writes them, whatever the guest's kernel is.
     pub keep_device_names: bool,
+    /// Edit the images where they lie, and let the guest use them there.
+    pub in_place: bool,
 }
 
 /// All of a bundle, before a byte of it is written.
@@ -61,18 +64,29 @@ pub struct Disk {
     pub read_only: bool,
     /// Where the bytes come from.
     pub source: Source,
-    /// File name in the bundle; `None` for a read-only image that is used where it lies.
+    /// File name in the bundle; `None` for an image that is used where it lies.
     pub file: Option<FileName>,
+    /// For an image that is edited where it lies: what brings it back, should the edit be interrupted.
+    pub guard: Option<Guard>,
     /// Indices (into `Facts::images` and `Document::images`) of the `imagefile` elements on this disk.
     pub images: Vec<usize>,
     /// The edits, by volume of the disk.
     pub edits: Vec<VolumeEdits>,
 }
 
+/// What keeps an edit in place whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The journal of the file system.
+    Journal,
+    /// A file with what the bytes were, there while the edit lasts.
+    Undo(PathBuf),
+}
+
 /// Where a disk's bytes come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A copy of a stock image (unpacked, where it is compressed).
+    /// A stock image: its copy (unpacked, where it is compressed), or itself.
     Image(PathBuf),
     /// A new disk of `len` bytes, formatted as `format` says.
     Blank {

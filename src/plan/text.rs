@@ -24,7 +24,7 @@
 
 use std::path::Path;
 
-use super::{Action, BootSource, Content, Disk, Edit, Format, Plan, Source};
+use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source};
 use crate::facts::Facts;
 use crate::visible::visible;
 use crate::xmf::model::{Document, GuestType, MountPoint};
@@ -120,6 +120,18 @@ pub(super) fn diff(
     Some(diff.unified_diff().context_radius(3).header("old", "new").to_string())
 }
 
+/// How an image is edited where it lies.
+fn guarded(guard: Option<&Guard>) -> String {
+    match guard {
+        None => String::new(),
+        Some(Guard::Journal) => ", edited where it lies, through its journal".into(),
+        Some(Guard::Undo(file)) => {
+            let name = file.file_name().unwrap_or_default().display();
+            format!(", edited where it lies, with the undo file {name} beside it meanwhile")
+        }
+    }
+}
+
 struct Lines(String);
 
 impl Lines {
@@ -148,7 +160,9 @@ impl Lines {
     fn disk(&mut self, disk: &Disk, document: &Document, facts: &Facts) {
         let access = if disk.read_only { " (read-only)" } else { "" };
         let source = match &disk.source {
-            Source::Image(path) if disk.file.is_none() => format!("{} itself", path.display()),
+            Source::Image(path) if disk.file.is_none() => {
+                format!("{} itself{}", path.display(), guarded(disk.guard.as_ref()))
+            }
             Source::Image(path) => format!("a copy of {}", path.display()),
             Source::Blank { len, format: Format::Swap { .. } } => {
                 format!("a new swap space of {len} bytes")

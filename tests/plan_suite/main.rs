@@ -5,6 +5,7 @@ mod build;
 mod disks;
 mod edits;
 mod examples;
+mod in_place;
 #[path = "../xl/judge.rs"]
 mod judge;
 mod judged;

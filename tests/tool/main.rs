@@ -5,6 +5,9 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod in_place;
+mod in_place_crash;
+mod in_place_refusals;
 mod interrupt;
 mod prepare;
 mod read_back;

@@ -141,7 +141,7 @@ fn a_bundle_that_could_not_be_told_of_is_whole() {
 }
 
 /// Put `volume` into a disk image at 1 MiB with the partition table that `script` asks of sfdisk.
-fn disk(site: &Site, volume: &str, disk: &str, script: &str, offset: u64) {
+pub(crate) fn disk(site: &Site, volume: &str, disk: &str, script: &str, offset: u64) {
     let bytes = fs::read(site.path(volume)).unwrap();
     let path = site.path(disk);
     let file = fs::File::create_new(&path).unwrap();

@@ -24,7 +24,7 @@ fn each_difference_is_named() {
         Loaded::Symlink { path: "/bin/sh", target: "busybox" },
         Loaded::CreateDir { path: "/boot", mode: Some(0o755), owner: Some((0, 0)) },
     ];
-    assert_eq!(verify::edits(&image, 0, &sound).unwrap(), Verdict::Equal { edits: 3 });
+    assert_eq!(verify::edits(&image, 0, None, &sound).unwrap(), Verdict::Equal { edits: 3 });
     let different = [
         (write("/etc/fstab", "other", None), "`/etc/fstab` has another content"),
         (write("/etc/fstab", FSTAB, Some(0o600)), "`/etc/fstab` has mode 0644"),
@@ -40,7 +40,7 @@ fn each_difference_is_named() {
         (write("/etc/nothing", "", None), "`/etc/nothing` file not found"),
     ];
     for (edit, expected) in different {
-        let error = verify::edits(&image, 0, &[edit]).unwrap_err().to_string();
+        let error = verify::edits(&image, 0, None, &[edit]).unwrap_err().to_string();
         assert_eq!(error, format!("the independent reader does not see the plan: {expected}"));
     }
 }
@@ -50,6 +50,6 @@ fn what_the_reader_does_not_know_is_said() {
     let site = Site::new();
     let image =
         File::open(site.mke2fs("root.img", "8M", &["-t", "ext4", "-O", "casefold"])).unwrap();
-    let verdict = verify::edits(&image, 0, &[write("/etc/fstab", FSTAB, None)]).unwrap();
+    let verdict = verify::edits(&image, 0, None, &[write("/etc/fstab", FSTAB, None)]).unwrap();
     assert!(matches!(&verdict, Verdict::NotReadable { .. }), "{verdict:?}");
 }

@@ -165,12 +165,12 @@ fn a_target_without_a_parent_is_refused() {
 }
 
 /// A small tmpfs at `at`, unmounted at the end.
-struct Tmpfs<'a> {
+pub(crate) struct Tmpfs<'a> {
     at: &'a Path,
 }
 
 impl<'a> Tmpfs<'a> {
-    fn mount(at: &'a Path, options: &str) -> Self {
+    pub(crate) fn mount(at: &'a Path, options: &str) -> Self {
         fs::create_dir_all(at).unwrap();
         run("mount", "mount", &["-t", "tmpfs", "-o", options, "tmpfs", at.to_str().unwrap()]);
         Self { at }
