@@ -23,8 +23,8 @@ impl Transaction<'_> {
     /// nothing.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) where the image used a block for two things, which shows only now; [`Error::Io`](crate::Error::Io) where the
-    /// superblock's neighbours cannot be read.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) where the image used a block for two things, which shows only now;
+    /// [`Error::Io`](crate::Error::Io) where the superblock's neighbours cannot be read.
     pub fn finish(mut self) -> Result<Changes> {
         if self.is_nothing() {
             return Ok(Changes::new());
