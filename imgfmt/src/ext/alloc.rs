@@ -124,6 +124,73 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Mark a run of blocks as in use or free, whatever each of them is now. Returns the runs that changed.
+    pub(crate) fn mark_run(
+        &mut self,
+        first: BlockNr,
+        count: u64,
+        is_used: bool,
+    ) -> Result<Vec<(BlockNr, u64)>> {
+        group::check_not_metadata(self, first, count)?;
+        let mut changed: Vec<(BlockNr, u64)> = Vec::new();
+        let (mut block, mut left) = (first.0, count);
+        while left > 0 {
+            let (group, index) = self.geometry().group_of(BlockNr(block))?;
+            let desc = group::read(self, group)?;
+            let here = (self.geometry().group_len(group) - u64::from(index)).min(left);
+            let len = u32::try_from(here).expect("blocks of a group");
+            let mut bits = bitmap::blocks(self, &desc)?.into_owned();
+            let differ: Vec<u32> =
+                (index..index + len).filter(|&i| bitmap::get(&bits, i) != is_used).collect();
+            for &i in &differ {
+                let at = self.geometry().group_start(group) + u64::from(i);
+                match changed.last_mut() {
+                    Some((start, len)) if start.0 + *len == at => *len += 1,
+                    _ => changed.push((BlockNr(at), 1)),
+                }
+                if is_used {
+                    bitmap::set(&mut bits, i);
+                } else {
+                    bitmap::clear(&mut bits, i);
+                    self.note_freed(group, i);
+                }
+            }
+            if !differ.is_empty() {
+                let count = u32::try_from(differ.len()).expect("blocks of a group");
+                let most = self.geometry().group_len(group);
+                let free = match is_used {
+                    true => desc.free_blocks().checked_sub(count),
+                    false => desc.free_blocks().checked_add(count),
+                };
+                let free = free.filter(|&n| u64::from(n) <= most);
+                let free = free.ok_or_else(|| count_wrong(group))?;
+                self.put_block_bitmap(desc, bits, free)?;
+            }
+            block += here;
+            left -= here;
+        }
+        let wide = self.geometry().is_wide();
+        let count: u64 = changed.iter().map(|(_, len)| len).sum();
+        let free = self.superblock().free_blocks_count(wide);
+        let free = if is_used { free.checked_sub(count) } else { free.checked_add(count) };
+        let free = free.ok_or_else(|| Error::corrupt("count of free blocks is wrong"))?;
+        self.superblock_mut().set_free_blocks_count(free, wide);
+        Ok(changed)
+    }
+
+    /// Mark an inode as in use. Returns whether it was free.
+    pub(crate) fn claim_inode(&mut self, nr: InodeNr, is_dir: bool) -> Result<bool> {
+        let (group, index) = self.geometry().group_of_inode(nr)?;
+        let desc = group::read(self, group)?;
+        let bits = bitmap::inodes(self, &desc)?;
+        if bitmap::get(&bits, index) {
+            return Ok(false);
+        }
+        let bits = bits.into_owned();
+        self.take_inode(desc, bits, index, is_dir)?;
+        Ok(true)
+    }
+
     /// A free inode, near `parent`. Its bytes are whatever was there.
     pub(crate) fn alloc_inode(&mut self, parent: InodeNr, is_dir: bool) -> Result<InodeNr> {
         let (near, _) = self.geometry().group_of_inode(parent)?;

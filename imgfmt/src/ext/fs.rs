@@ -14,10 +14,9 @@ use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Geometry;
-use crate::ext::journal::{self, Recovery};
+use crate::ext::journal::{self, Copy, Recovery};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
-use crate::ext::orphan;
 use crate::ext::transaction::Transaction;
 use crate::volume::Volume;
 
@@ -116,7 +115,12 @@ impl<'a> Fs<'a> {
         // What the kernel noted of errors went past the journal, and is kept as it is at home.
         superblock.keep_errors_of(&self.superblock);
         (self.superblock, self.geometry) = (superblock, geometry);
-        self.check_replayed(block_size)
+        self.check_replayed(block_size)?;
+        let recovery = self.recovery.as_ref().expect("made above");
+        if let Some(outcome) = recovery.replay_fast_commits(self)? {
+            self.recovery.as_mut().expect("made above").set_fast_commits(outcome);
+        }
+        Ok(())
     }
 
     /// The log must not change the shape under which it was read.
@@ -166,8 +170,8 @@ impl<'a> Fs<'a> {
         }
     }
 
-    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. A journal that needs it is replayed with the
-    /// edit, in the same changes.
+    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. What a mount would do first is part of it:
+    /// a journal that needs it is replayed, and files are freed that were deleted while they were open.
     ///
     /// # Errors
     /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
@@ -194,6 +198,7 @@ impl<'a> Fs<'a> {
         if self.recovery.is_some() {
             tx.recount()?;
         }
+        tx.free_orphans()?;
         Ok(tx)
     }
 
@@ -205,12 +210,6 @@ impl<'a> Fs<'a> {
         }
         if state & STATE_VALID == 0 {
             return not_clean("it was not unmounted");
-        }
-        if self.superblock.last_orphan.get() != 0 {
-            return not_clean("deleted files are still to be freed (orphan list)");
-        }
-        if self.geometry.has(RoCompat::ORPHAN_PRESENT) && !orphan::is_file_empty(self)? {
-            return not_clean("deleted files are still to be freed (orphan_present)");
         }
         Ok(())
     }
@@ -229,10 +228,14 @@ impl<'a> Fs<'a> {
         for (home, copy) in self.recovery.iter().flat_map(|r| r.copies(block, count)) {
             let index = usize::try_from(home.0 - block.0).expect("within `buf`");
             let bytes = &mut buf[index * block_size..(index + 1) * block_size];
-            let offset = copy.block.0 * block_size as u64;
-            let read = self.volume.read_at(offset, bytes);
-            read.map_err(|e| Error::io(format!("ext journal: block {}", copy.block), e))?;
-            copy.restore(bytes);
+            match copy {
+                Copy::Bytes(changed) => bytes.copy_from_slice(changed),
+                Copy::Log { block, is_escaped } => {
+                    let read = self.volume.read_at(block.0 * block_size as u64, bytes);
+                    read.map_err(|e| Error::io(format!("ext journal: block {block}"), e))?;
+                    Copy::restore(is_escaped, bytes);
+                }
+            }
         }
         Ok(())
     }

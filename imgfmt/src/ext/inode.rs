@@ -97,6 +97,15 @@ pub(crate) struct Inode {
 
 /// The inode `nr`, which must be in use, its checksum checked.
 pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
+    let inode = read_any(blocks, nr)?;
+    if inode.links_count() == 0 || FileType::from_mode(inode.mode()).is_none() {
+        return Err(corrupt(nr, "is not in use, but named"));
+    }
+    Ok(inode)
+}
+
+/// The inode `nr`, be it in use or not, its checksum checked.
+pub(crate) fn read_any(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     let geometry = blocks.geometry();
     let (block, offset) = location(blocks, nr)?;
     let bytes = blocks.read_block(block)?[offset..offset + geometry.inode_size].to_vec();
@@ -107,9 +116,6 @@ pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     }
     if geometry.inode_csum && !inode.checksum_holds(geometry) {
         return Err(corrupt(nr, "checksum is wrong"));
-    }
-    if inode.links_count() == 0 || FileType::from_mode(inode.mode()).is_none() {
-        return Err(corrupt(nr, "is not in use, but named"));
     }
     Ok(inode)
 }
@@ -143,6 +149,11 @@ impl Inode {
     /// All bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
     }
 
     /// The bytes behind the fixed fields, where extended attributes lie: `None` where there is no such room.

@@ -49,9 +49,19 @@ impl<'a> Transaction<'a> {
             now,
             meta: BTreeMap::new(),
             data: BTreeMap::new(),
-            freed: BTreeMap::new(),
+            freed: fs.recovery().map_or_else(BTreeMap::new, |recovery| recovery.freed().clone()),
             undo: None,
         }
+    }
+
+    /// Bytes of metadata that are held.
+    pub(crate) fn changed_len(&self) -> usize {
+        self.meta.len() * self.geometry().block_size
+    }
+
+    /// The blocks of metadata that were changed, and bits of those that were freed.
+    pub(crate) fn into_blocks(self) -> (BTreeMap<BlockNr, Vec<u8>>, BTreeMap<GroupNr, Vec<u8>>) {
+        (self.meta, self.freed)
     }
 
     /// Count what is free anew: while it is mounted, the kernel keeps the descriptors right and not the superblock.

@@ -14,6 +14,7 @@ use zerocopy::FromBytes;
 const BLOCKS_MAX: u32 = 1 << 24;
 
 /// Runs of blocks that hold the log.
+#[derive(Debug)]
 pub(super) struct Map {
     /// By the first block of the log that they hold: where it lies, and how many follow.
     runs: BTreeMap<u32, (BlockNr, u32)>,

@@ -10,11 +10,16 @@
 //! transaction without its commit block never happened. `replay` finds what holds; [`Recovery`] is that over one
 //! file system, kept as places in the log, so that nothing is copied until it is read.
 //!
-//! Fast commits are not replayed: a journal that holds any for its last transaction is refused, as is one on another
-//! device.
+//! Fast commits follow the last transaction ([`fast_commit`]). They say what changed, not in which blocks; what
+//! [`fast_commit_replay`] makes of them lies in memory, over the copies.
+//!
+//! A journal on another device is refused.
 
 mod commit;
 mod encode;
+mod fast_commit;
+mod fast_commit_map;
+mod fast_commit_replay;
 mod format;
 mod log;
 mod old_log;
@@ -23,4 +28,4 @@ mod replay;
 
 pub(crate) use commit::Commit;
 pub(crate) use log::{check_empty, superblock_location};
-pub(crate) use recovery::Recovery;
+pub(crate) use recovery::{Copy, Recovery};

@@ -1,31 +1,53 @@
-//! What the log of one file system holds, as places on the volume.
+//! What the log of one file system holds, as places on the volume, and what fast commits make of that.
 
 use std::collections::BTreeMap;
 
 use zerocopy::FromBytes;
 
+use super::fast_commit::{self, Record};
+use super::fast_commit_replay::{self, Outcome};
 use super::format::Format;
 use super::log::{Map, check_errno, held, superblock_location};
 use super::replay::{Replay, replay};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
-use crate::ext::nr::BlockNr;
+use crate::ext::fs::Fs;
+use crate::ext::nr::{BlockNr, GroupNr};
 use crate::ext::ondisk::journal::Superblock;
+use crate::ext::transaction::Transaction;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Copy {
+struct Place {
     /// The block of the volume that holds the copy.
-    pub(crate) block: BlockNr,
+    block: BlockNr,
     /// Whether its first four bytes are the magic number, and are zeros there.
     is_escaped: bool,
+}
+
+/// What a block is to become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copy<'a> {
+    /// A block of the log, which is read from the volume and then [restored](Copy::restore).
+    Log {
+        /// The block of the volume that holds the copy.
+        block: BlockNr,
+        /// Whether its first four bytes are the magic number, and are zeros there.
+        is_escaped: bool,
+    },
+    /// What fast commits make of it.
+    Bytes(&'a [u8]),
 }
 
 /// What replaying the log changes.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     /// The copy for each block that has one.
-    copies: BTreeMap<BlockNr, Copy>,
+    copies: BTreeMap<BlockNr, Place>,
+    /// What fast commits change, over the copies.
+    fast: Outcome,
+    /// Fast commits that are still to be replayed, and the blocks of the log.
+    records: Option<(Vec<Record>, Map)>,
     /// The block that holds the journal's superblock, and what it is to become; `None` where the log is empty.
     superblock: Option<(BlockNr, Vec<u8>)>,
     /// Whether the kernel left an error in the journal.
@@ -42,7 +64,13 @@ impl Recovery {
         let (superblock, _) = Superblock::ref_from_prefix(&bytes).expect("a block has 1024 bytes");
         let has_errno = check_errno(superblock).is_err();
         if format.start == 0 {
-            return Ok(Self { copies: BTreeMap::new(), superblock: None, has_errno });
+            return Ok(Self {
+                copies: BTreeMap::new(),
+                fast: Outcome::default(),
+                records: None,
+                superblock: None,
+                has_errno,
+            });
         }
         let map = Map::new(blocks, format.maxlen)?;
         let read = |lblk: u32| {
@@ -56,19 +84,23 @@ impl Recovery {
                 && !map.contains(BlockNr(home))
         };
         let Replay { blocks: copies, end } = replay(&format, &read, &is_home)?;
-        // The kernel begins one behind the room that is set apart.
-        if format.has_fast_commits
-            && format.last + 1 < format.maxlen
-            && fast_commits_for(&read(format.last + 1)?, end)
-        {
-            return Err(Error::NeedsRecovery("fast commits in it are not replayed yet"));
-        }
+        let records = match format.has_fast_commits {
+            // The kernel begins one behind the room that is set apart.
+            true => {
+                let blocks = (format.last + 1..format.maxlen).map(&read);
+                fast_commit::scan(blocks, end, geometry.inode_size)?
+            }
+            false => Vec::new(),
+        };
         let copies = copies.into_iter().map(|(home, copy)| {
             let block = map.block(copy.log).expect("replay() read it");
-            (BlockNr(home), Copy { block, is_escaped: copy.is_escaped })
+            (BlockNr(home), Place { block, is_escaped: copy.is_escaped })
         });
+        let copies = copies.collect();
         Ok(Self {
-            copies: copies.collect(),
+            copies,
+            fast: Outcome::default(),
+            records: (!records.is_empty()).then_some((records, map)),
             superblock: Some((at, format.emptied(bytes, end.wrapping_add(1)))),
             has_errno,
         })
@@ -94,30 +126,49 @@ impl Recovery {
         self.superblock.as_ref().map(|(block, bytes)| (*block, bytes.as_slice()))
     }
 
-    /// The copies of `count` blocks from `first` on, by the block that they belong to.
+    /// What fast commits change in a file system that is read through this recovery; `None` where there are none.
+    pub(crate) fn replay_fast_commits(&self, fs: &Fs<'_>) -> Result<Option<Outcome>> {
+        let Some((records, map)) = &self.records else { return Ok(None) };
+        let now = fast_commit_replay::time(records).unwrap_or_else(|| fs.superblock().wtime());
+        let is_log = |first, count| map.overlaps(first, count);
+        fast_commit_replay::replay(Transaction::new(fs, now), records, &is_log).map(Some)
+    }
+
+    /// See what fast commits change, too.
+    pub(crate) fn set_fast_commits(&mut self, outcome: Outcome) {
+        self.fast = outcome;
+        self.records = None;
+    }
+
+    /// Bits of the blocks that fast commits freed: until the replay is on disk whole, somebody may need their content.
+    pub(crate) fn freed(&self) -> &BTreeMap<GroupNr, Vec<u8>> {
+        &self.fast.freed
+    }
+
+    /// What `count` blocks from `first` on are to become, as far as they change.
     pub(crate) fn copies(
         &self,
         first: BlockNr,
         count: u64,
-    ) -> impl Iterator<Item = (BlockNr, Copy)> + '_ {
+    ) -> impl Iterator<Item = (BlockNr, Copy<'_>)> + '_ {
         let end = BlockNr(first.0.saturating_add(count));
-        self.copies.range(first..end).map(|(&home, &copy)| (home, copy))
+        let fast = self.fast.blocks.range(first..end);
+        let fast = fast.map(|(&home, bytes)| (home, Copy::Bytes(bytes)));
+        let copies = self.copies.range(first..end);
+        let copies = copies.filter(|(home, _)| !self.fast.blocks.contains_key(home));
+        fast.chain(
+            copies.map(|(&home, &Place { block, is_escaped })| {
+                (home, Copy::Log { block, is_escaped })
+            }),
+        )
     }
 }
 
-impl Copy {
-    /// Give a copy that was read the bytes that it has at home.
-    pub(crate) fn restore(self, bytes: &mut [u8]) {
-        if self.is_escaped {
+impl Copy<'_> {
+    /// Give a copy that was read from the log the bytes that it has at home.
+    pub(crate) fn restore(is_escaped: bool, bytes: &mut [u8]) {
+        if is_escaped {
             bytes[..4].copy_from_slice(&crate::ext::ondisk::journal::MAGIC.to_be_bytes());
         }
     }
-}
-
-/// Whether fast commits for transaction `sequence` begin in `block`: by a head, which names the transaction.
-///
-/// Unlike the log they are little-endian: a tag and its length, of 16 bits each, then features and the transaction.
-fn fast_commits_for(block: &[u8], sequence: u32) -> bool {
-    const HEAD: [u8; 2] = 9_u16.to_le_bytes();
-    block.starts_with(&HEAD) && block[8..12] == sequence.to_le_bytes()
 }

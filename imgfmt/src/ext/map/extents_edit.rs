@@ -47,7 +47,12 @@ fn too_large() -> Error {
 /// A node on the way from the root to the rightmost leaf: where it lies, `None` in the inode.
 type Path = Vec<Option<BlockNr>>;
 
-fn append_extent(tx: &mut Transaction<'_>, inode: &mut Inode, extent: Extent) -> Result<u64> {
+/// Map one extent, written or not, at the end. Returns how many blocks the tree grew by.
+pub(crate) fn append_extent(
+    tx: &mut Transaction<'_>,
+    inode: &mut Inode,
+    extent: Extent,
+) -> Result<u64> {
     let path = rightmost(tx, inode)?;
     let leaf = *path.last().expect("the root is always there");
     if edit_node(tx, inode, leaf, |node| join_last(node, &extent))? {
@@ -143,7 +148,7 @@ fn empty_node(tx: &Transaction<'_>, depth: u16) -> Vec<u8> {
     bytes
 }
 
-fn header_mut(node: &mut [u8]) -> &mut Header {
+pub(super) fn header_mut(node: &mut [u8]) -> &mut Header {
     Header::mut_from_prefix(node).expect("a node has a header").0
 }
 
@@ -167,6 +172,7 @@ fn join_last(leaf: &mut [u8], extent: &Extent) -> bool {
     let len = u32::from(last.len());
     let joined = len + u32::from(extent.len());
     let follows = !last.is_unwritten()
+        && !extent.is_unwritten()
         && last.block.get().checked_add(len) == Some(extent.block.get())
         && last.start().0 + u64::from(len) == extent.start().0;
     match u16::try_from(joined) {
@@ -179,7 +185,7 @@ fn join_last(leaf: &mut [u8], extent: &Extent) -> bool {
 }
 
 /// Change a node and fill its checksum.
-fn edit_node<R>(
+pub(super) fn edit_node<R>(
     tx: &mut Transaction<'_>,
     inode: &mut Inode,
     block: Option<BlockNr>,

@@ -49,13 +49,18 @@ pub(crate) fn number(bytes: &[u8], index: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
+pub(super) fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
     let what = what.to_string();
     let what = what.strip_prefix("corrupt image: ").unwrap_or(&what);
     Error::Corrupt(format!("ext inode {} block map: {what}", inode.nr()))
 }
 
-fn check(blocks: &impl Blocks, inode: &Inode, number: u32, count: u64) -> Result<BlockNr> {
+pub(super) fn check(
+    blocks: &impl Blocks,
+    inode: &Inode,
+    number: u32,
+    count: u64,
+) -> Result<BlockNr> {
     let block = BlockNr(number.into());
     blocks.geometry().check_data(block, count).map_err(|e| corrupt(inode, &e))?;
     Ok(block)

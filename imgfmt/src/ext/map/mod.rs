@@ -7,6 +7,7 @@ pub(crate) mod extents;
 pub(crate) mod extents_edit;
 pub(crate) mod indirect;
 pub(crate) mod indirect_edit;
+pub(crate) mod truncate;
 
 use crate::error::Result;
 use crate::ext::blocks::Blocks;

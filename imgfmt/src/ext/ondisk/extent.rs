@@ -72,6 +72,11 @@ impl Extent {
         Self { block: lblk.into(), len: len.into(), start_hi: hi, start_lo: lo }
     }
 
+    /// An extent that reads as zeros, of 32,767 blocks at most.
+    pub(crate) fn unwritten(lblk: u32, start: BlockNr, len: u16) -> Self {
+        Self { len: (MAX_LEN + len).into(), ..Self::new(lblk, start, 0) }
+    }
+
     /// Blocks, written or not.
     pub(crate) fn len(&self) -> u16 {
         let len = self.len.get();
@@ -86,6 +91,12 @@ impl Extent {
     /// The first block.
     pub(crate) fn start(&self) -> BlockNr {
         BlockNr(u64::from(self.start_lo.get()) | u64::from(self.start_hi.get()) << 32)
+    }
+
+    /// Make an extent shorter, written or not. `len` is not 0.
+    pub(crate) fn shorten(&mut self, len: u16) {
+        let unwritten = if self.is_unwritten() { MAX_LEN } else { 0 };
+        self.len = (unwritten + len).into();
     }
 
     /// Make a written extent longer.

@@ -138,6 +138,11 @@ impl Superblock {
         self.error_records = home.error_records;
     }
 
+    /// Time of the last write, in Unix seconds.
+    pub(crate) fn wtime(&self) -> i64 {
+        i64::from(self.wtime.get()) | i64::from(self.wtime_hi) << 32
+    }
+
     /// Time of the last write, in Unix seconds; 40 bits of it are kept.
     pub(crate) fn set_wtime(&mut self, seconds: i64) {
         let bytes = seconds.max(0).to_le_bytes();

@@ -2,6 +2,7 @@
 //! transaction alone.
 
 mod create;
+mod orphans;
 mod read;
 mod remove;
 mod write;

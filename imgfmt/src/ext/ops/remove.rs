@@ -86,7 +86,7 @@ fn named(tx: &Transaction<'_>, path: &Path) -> Result<(Inode, InodeNr, Vec<u8>)>
 }
 
 /// Free an inode and all it has.
-fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
+pub(super) fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
     if inode.has(flag::EA_INODE) || inode.has(flag::INLINE_DATA) {
         return super::write::check_editable(tx, &inode);
     }
