@@ -1,5 +1,6 @@
 //! Errors, sorted by what the caller can do about them.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -40,6 +41,22 @@ pub enum Error {
         path: PathBuf,
         /// What stands there and why it does not serve.
         what: String,
+    },
+    /// No extended attribute of that name.
+    #[error("`{}`: no extended attribute `{}`", .path.display(), .name.display())]
+    NoSuchXattr {
+        /// The path inside the image.
+        path: PathBuf,
+        /// The full name of the attribute.
+        name: OsString,
+    },
+    /// A flag of the inode forbids the operation, to root as well: `FS_IMMUTABLE_FL` or `FS_APPEND_FL`.
+    #[error("`{}`: {what}", .path.display())]
+    Protected {
+        /// The path inside the image.
+        path: PathBuf,
+        /// Which flag, and how to lift it.
+        what: &'static str,
     },
     /// The file system in the image has no room: blocks, inodes or a full directory.
     #[error("no space left in the file system of the image: {0}")]

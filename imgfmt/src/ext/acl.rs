@@ -1,9 +1,12 @@
-//! POSIX ACLs, as ext stores them: what a new file takes from its directory, and what a change of mode does to them.
+//! POSIX ACLs, as ext stores them: what a new file takes from its directory, what a change of mode does to them, and
+//! what a mode an ACL is.
 //!
 //! ```text
 //! 01 00 00 00 | 01 00 06 00 | 02 00 07 00 e8 03 00 00 | 04 00 04 00 | 10 00 07 00 | 20 00 04 00
 //! version 1     owner rw-     user 1000 rwx             group r--     mask rwx      other r--
 //! ```
+//! `setxattr` takes version 2, in which every entry has a number of four bytes, all ones where it means nothing.
+//!
 //! Only entries of named users and groups have a number. The mask, where there is one, is what the mode shows as the
 //! permissions of the group.
 
@@ -55,6 +58,55 @@ pub(crate) fn inherit(default: &[u8], mode: u16) -> Option<(Option<Vec<u8>>, u16
     Some(((entries.len() > 3).then_some(own), mode))
 }
 
+/// The permissions that a mode shows for this ACL. `None` where the value is not one, or has no entries.
+pub(crate) fn mode(acl: &[u8]) -> Option<u16> {
+    let places = classes(&entries(acl)?)?;
+    Some(places.iter().fold(0, |mode, &(at, shift)| mode | u16::from(acl[at] & 7) << shift))
+}
+
+/// Whether an ACL says no more than a mode can.
+pub(crate) fn is_plain(acl: &[u8]) -> bool {
+    entries(acl).is_some_and(|entries| entries.len() == 3)
+}
+
+/// Version 1 or 2 as version 1: sound, as the kernel wants it, or without entries. `None` for anything else.
+pub(crate) fn from_kernel_or_disk(value: &[u8]) -> Option<Vec<u8>> {
+    let (version, rest) = value.split_first_chunk()?;
+    let acl = match u32::from_le_bytes(*version) {
+        1 => value.to_vec(),
+        2 => from_kernel(rest)?,
+        _ => return None,
+    };
+    (acl.len() == 4 || is_sound(&acl)).then_some(acl)
+}
+
+fn from_kernel(list: &[u8]) -> Option<Vec<u8>> {
+    let mut acl = vec![1, 0, 0, 0];
+    let whole = list.chunks_exact(8);
+    if !whole.remainder().is_empty() {
+        return None;
+    }
+    for entry in whole {
+        let is_named = matches!(u16::from_le_bytes([entry[0], entry[1]]), USER | GROUP);
+        acl.extend(&entry[..if is_named { 8 } else { 4 }]);
+    }
+    Some(acl)
+}
+
+/// Each class once, in order, and a mask wherever somebody is named.
+fn is_sound(acl: &[u8]) -> bool {
+    let Some(entries) = entries(acl) else { return false };
+    let tags: Vec<u16> = entries.iter().map(|&(tag, _)| tag).collect();
+    let count = |wanted| tags.iter().filter(|&&tag| tag == wanted).count();
+    let is_named = count(USER) + count(GROUP) > 0;
+    // Their numbers rise in the order that the kernel wants.
+    tags.is_sorted()
+        && [OWNER, OWNING_GROUP, OTHER].into_iter().all(|tag| count(tag) == 1)
+        && count(MASK) <= 1
+        && (count(MASK) == 1 || !is_named)
+        && entries.iter().all(|&(_, at)| acl[at] <= 7 && acl[at + 1] == 0)
+}
+
 /// Give an ACL the permissions of a new mode. False, and nothing changed, where the value is not an ACL.
 pub(crate) fn set_mode(acl: &mut [u8], mode: u16) -> bool {
     let Some(classes) = entries(acl).and_then(|entries| classes(&entries)) else { return false };
@@ -66,7 +118,7 @@ pub(crate) fn set_mode(acl: &mut [u8], mode: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{inherit, set_mode};
+    use super::{from_kernel_or_disk, inherit, is_plain, mode, set_mode};
 
     // Owner rwx, user 1000 rwx, group r-x, mask rwx, other r-x.
     const DEFAULT: [u8; 28] = [
@@ -93,6 +145,37 @@ mod tests {
         let mut acl = DEFAULT;
         assert!(set_mode(&mut acl, 0o751));
         assert_eq!((acl[6], acl[18], acl[22], acl[26]), (7, 5, 5, 1));
+    }
+
+    #[test]
+    fn what_setxattr_takes_is_stored_without_the_numbers_that_mean_nothing() {
+        let entry = |tag: u8, permissions: u8, id: u32| {
+            [&[tag, 0, permissions, 0][..], &id.to_le_bytes()].concat()
+        };
+        let none = u32::MAX;
+        let list = [
+            vec![2, 0, 0, 0],
+            entry(1, 7, none),
+            entry(2, 7, 1000),
+            entry(4, 5, none),
+            entry(0x10, 7, none),
+            entry(0x20, 5, none),
+        ];
+        assert_eq!(from_kernel_or_disk(&list.concat()).expect("an ACL"), DEFAULT);
+        assert_eq!(from_kernel_or_disk(&DEFAULT).expect("an ACL"), DEFAULT);
+        assert_eq!(mode(&DEFAULT), Some(0o775));
+        assert!(!is_plain(&DEFAULT));
+        assert_eq!(from_kernel_or_disk(&[2, 0, 0, 0]), Some(vec![1, 0, 0, 0]));
+        // The owner behind the user, no mask for the user, a permission that is none, two bytes too many.
+        let [start, owner, user, group, mask, other] = list;
+        for odd in [
+            [&start[..], &user, &owner, &group, &mask, &other].concat(),
+            [&start[..], &owner, &user, &group, &other].concat(),
+            [&start[..], &owner, &user, &group, &entry(0x10, 8, none), &other].concat(),
+            [&start[..], &owner, &user, &group, &mask, &other, &[0, 0]].concat(),
+        ] {
+            assert_eq!(from_kernel_or_disk(&odd), None);
+        }
     }
 
     #[test]

@@ -160,6 +160,11 @@ impl Transaction<'_> {
             self.put_block_bitmap(desc, bits, free)?;
             desc = group::read(self, group)?;
         }
+        // A group without an inode bitmap has used none of its table, whatever it says of the rest.
+        let used = match desc.is_inode_uninit() {
+            true => 0,
+            false => per_group.saturating_sub(desc.itable_unused()),
+        };
         bitmap::set(&mut bits, index);
         let free = desc.free_inodes().checked_sub(1).ok_or_else(|| count_wrong(group))?;
         desc.set_free_inodes(free);
@@ -168,7 +173,6 @@ impl Transaction<'_> {
             let dirs = desc.used_dirs().checked_add(1).filter(|&n| n <= per_group);
             desc.set_used_dirs(dirs.ok_or_else(|| count_wrong(group))?);
         }
-        let used = per_group.saturating_sub(desc.itable_unused());
         if self.geometry().checksums != crate::ext::geometry::Checksums::None && index >= used {
             desc.set_itable_unused(per_group - index - 1);
         }

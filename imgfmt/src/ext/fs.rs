@@ -17,7 +17,6 @@ use crate::ext::geometry::Geometry;
 use crate::ext::journal::{self, Recovery};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
-use crate::ext::orphan;
 use crate::ext::transaction::Transaction;
 use crate::volume::Volume;
 
@@ -166,8 +165,8 @@ impl<'a> Fs<'a> {
         }
     }
 
-    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. A journal that needs it is replayed with the
-    /// edit, in the same changes.
+    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. What a mount would do first is part of it:
+    /// a journal that needs it is replayed, and files are freed that were deleted while they were open.
     ///
     /// # Errors
     /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
@@ -194,6 +193,7 @@ impl<'a> Fs<'a> {
         if self.recovery.is_some() {
             tx.recount()?;
         }
+        tx.free_orphans()?;
         Ok(tx)
     }
 
@@ -205,12 +205,6 @@ impl<'a> Fs<'a> {
         }
         if state & STATE_VALID == 0 {
             return not_clean("it was not unmounted");
-        }
-        if self.superblock.last_orphan.get() != 0 {
-            return not_clean("deleted files are still to be freed (orphan list)");
-        }
-        if self.geometry.has(RoCompat::ORPHAN_PRESENT) && !orphan::is_file_empty(self)? {
-            return not_clean("deleted files are still to be freed (orphan_present)");
         }
         Ok(())
     }

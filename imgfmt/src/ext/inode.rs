@@ -97,6 +97,15 @@ pub(crate) struct Inode {
 
 /// The inode `nr`, which must be in use, its checksum checked.
 pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
+    let inode = read_any(blocks, nr)?;
+    if inode.links_count() == 0 || FileType::from_mode(inode.mode()).is_none() {
+        return Err(corrupt(nr, "is not in use, but named"));
+    }
+    Ok(inode)
+}
+
+/// The inode `nr`, be it in use or not, its checksum checked.
+pub(crate) fn read_any(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     let geometry = blocks.geometry();
     let (block, offset) = location(blocks, nr)?;
     let bytes = blocks.read_block(block)?[offset..offset + geometry.inode_size].to_vec();
@@ -107,9 +116,6 @@ pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     }
     if geometry.inode_csum && !inode.checksum_holds(geometry) {
         return Err(corrupt(nr, "checksum is wrong"));
-    }
-    if inode.links_count() == 0 || FileType::from_mode(inode.mode()).is_none() {
-        return Err(corrupt(nr, "is not in use, but named"));
     }
     Ok(inode)
 }
@@ -394,6 +400,40 @@ impl Inode {
         }
     }
 
+    /// Whether times have room for nanoseconds, and for more than 32 bits of seconds.
+    pub(crate) fn keeps_nanoseconds(&self) -> bool {
+        self.has_extra(16)
+    }
+
+    /// Last read: seconds and nanoseconds. False, and nothing changed, where there is no room for the seconds.
+    #[must_use]
+    pub(crate) fn set_atime(&mut self, (seconds, nanoseconds): (i64, u32)) -> bool {
+        let has = self.has_extra(16);
+        if !seconds_fit(seconds, has) {
+            return false;
+        }
+        self.base_mut().atime = seconds_lo(seconds).into();
+        if let Some(x) = self.extra_mut().filter(|_| has) {
+            x.atime_extra = (seconds_extra(seconds) | nanoseconds << 2).into();
+        }
+        true
+    }
+
+    /// Last change of the content: seconds and nanoseconds. False, and nothing changed, where there is no room for the
+    /// seconds.
+    #[must_use]
+    pub(crate) fn set_mtime_exactly(&mut self, (seconds, nanoseconds): (i64, u32)) -> bool {
+        let has = self.has_extra(12);
+        if !seconds_fit(seconds, has) {
+            return false;
+        }
+        self.base_mut().mtime = seconds_lo(seconds).into();
+        if let Some(x) = self.extra_mut().filter(|_| has) {
+            x.mtime_extra = (seconds_extra(seconds) | nanoseconds << 2).into();
+        }
+        true
+    }
+
     /// Born at `now`, in Unix seconds: all four times.
     pub(crate) fn set_born(&mut self, now: i64) {
         self.set_ctime(now);
@@ -435,6 +475,10 @@ fn time(lo: u32, extra: u32) -> SystemTime {
 fn clamp(seconds: i64) -> i64 {
     // -2^31 to 2^34 - 2^31: what 34 bits hold.
     seconds.clamp(i64::from(i32::MIN), (3 << 32) + i64::from(i32::MAX))
+}
+
+fn seconds_fit(seconds: i64, has_extra: bool) -> bool {
+    if has_extra { clamp(seconds) == seconds } else { i32::try_from(seconds).is_ok() }
 }
 
 fn seconds_lo(seconds: i64) -> u32 {

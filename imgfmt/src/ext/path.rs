@@ -38,6 +38,15 @@ pub(crate) enum Target {
 
 /// Follow `path`, and a symbolic link at its end if `follow`.
 pub(crate) fn resolve(blocks: &impl Blocks, path: &Path, follow: bool) -> Result<Target> {
+    Ok(resolve_way(blocks, path, follow)?.0)
+}
+
+/// The same, and the directories from the root down to where `path` ends, itself included if it is one.
+pub(crate) fn resolve_way(
+    blocks: &impl Blocks,
+    path: &Path,
+    follow: bool,
+) -> Result<(Target, Vec<InodeNr>)> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes.contains(&0) {
         let what = if bytes.is_empty() { "an empty path" } else { "a path with a NUL" };
@@ -56,7 +65,7 @@ pub(crate) fn resolve(blocks: &impl Blocks, path: &Path, follow: bool) -> Result
         }
         last = walk.step(name, follow)?;
     }
-    Ok(last)
+    Ok((last, walk.dirs))
 }
 
 /// The inode that `path` leads to.

@@ -151,8 +151,15 @@ impl<'a> Transaction<'a> {
 
     /// Give blocks of file data, allocated in this transaction, their content; the last one is filled with zeros.
     pub(crate) fn put_data(&mut self, start: BlockNr, bytes: &[u8]) {
-        let mut run = bytes.to_vec();
-        run.resize(bytes.len().next_multiple_of(self.geometry().block_size), 0);
+        let whole = bytes.len().next_multiple_of(self.geometry().block_size);
+        let mut run = Vec::with_capacity(whole);
+        run.extend_from_slice(bytes);
+        self.put_owned_data(start, run);
+    }
+
+    /// The same without a copy.
+    pub(crate) fn put_owned_data(&mut self, start: BlockNr, mut run: Vec<u8>) {
+        run.resize(run.len().next_multiple_of(self.geometry().block_size), 0);
         if let Some(undo) = &mut self.undo {
             undo.data.push(start);
         }

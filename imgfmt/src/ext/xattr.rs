@@ -18,10 +18,14 @@ use crate::ext::ondisk::xattr::{
     BLOCK_HEADER_LEN, BlockHeader, ENTRY_LEN, Entry, INODE_HEADER_LEN, MAGIC,
 };
 
+/// `name_index` of `user.`.
+pub(crate) const INDEX_USER: u8 = 1;
 /// `name_index` of `system.posix_acl_access`.
 pub(crate) const INDEX_ACL_ACCESS: u8 = 2;
 /// `name_index` of `system.posix_acl_default`.
 pub(crate) const INDEX_ACL_DEFAULT: u8 = 3;
+/// `name_index` of `trusted.`.
+const INDEX_TRUSTED: u8 = 4;
 /// `name_index` of `security.`.
 pub(crate) const INDEX_SECURITY: u8 = 6;
 /// `name_index` of `system.`.
@@ -46,10 +50,10 @@ impl Xattr {
     /// The name as `getfattr` prints it.
     pub(crate) fn full_name(&self) -> Vec<u8> {
         let prefix: &[u8] = match self.index {
-            1 => b"user.",
+            INDEX_USER => b"user.",
             INDEX_ACL_ACCESS => b"system.posix_acl_access",
             INDEX_ACL_DEFAULT => b"system.posix_acl_default",
-            4 => b"trusted.",
+            INDEX_TRUSTED => b"trusted.",
             INDEX_SECURITY => b"security.",
             INDEX_SYSTEM => b"system.",
             8 => b"system.richacl",
@@ -58,6 +62,21 @@ impl Xattr {
         };
         [prefix, &self.name].concat()
     }
+}
+
+/// The number for the prefix of a name that users and their tools may give, and the rest; `None` for any other.
+pub(crate) fn split_name(full: &[u8]) -> Option<(u8, &[u8])> {
+    match full {
+        b"system.posix_acl_access" => return Some((INDEX_ACL_ACCESS, b"")),
+        b"system.posix_acl_default" => return Some((INDEX_ACL_DEFAULT, b"")),
+        _ => {}
+    }
+    let prefixes: [(u8, &[u8]); 3] =
+        [(INDEX_USER, b"user."), (INDEX_TRUSTED, b"trusted."), (INDEX_SECURITY, b"security.")];
+    prefixes.into_iter().find_map(|(index, prefix)| {
+        let name = full.strip_prefix(prefix).filter(|name| !name.is_empty())?;
+        Some((index, name))
+    })
 }
 
 /// Where entries lie and what their offsets count from.
@@ -90,7 +109,7 @@ pub(crate) fn inline_data(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The attributes in an inode itself, with the content of the file.
+/// The attributes in an inode, the content of the file among them.
 pub(crate) fn read_in_inode(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
     let Some(tail) = inode.tail().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
         return Ok(Vec::new());

@@ -1,7 +1,8 @@
 //! Writing extended attributes.
 //!
-//! A replaced file keeps its attributes, since its inode stays; what is written here is what a new inode is born with,
-//! and the ACL of one whose mode changes.
+//! A replaced file keeps its attributes, since its inode stays. A new attribute goes into the inode if it fits there, and
+//! else into the block; those that are there stay where they are. A block that other inodes share is left to them, and a
+//! changed copy takes its place.
 
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -27,30 +28,79 @@ pub(crate) fn store_new(
         return Ok(());
     }
     tx.note_xattrs();
-    // The kernel searches the entries of a block in this order.
+    sort(&mut xattrs);
+    match put_in_inode(inode, &xattrs) {
+        true => Ok(()),
+        false => put_in_block(tx, inode, &xattrs),
+    }
+}
+
+/// The kernel searches the entries of a block in this order.
+fn sort(xattrs: &mut [Xattr]) {
     xattrs.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
-    if put_in_inode(inode, &xattrs) {
-        return Ok(());
+}
+
+/// Give an inode an attribute, or another value for one that it has: in the inode if it fits there, else in the block.
+/// No attribute of it may have an inode of its own.
+pub(crate) fn set(tx: &mut Transaction<'_>, inode: &mut Inode, xattr: Xattr) -> Result<()> {
+    tx.note_xattrs();
+    let mut others = Others::new(tx, inode, xattr.index, &xattr.name)?;
+    let mut own = others.own.clone();
+    own.push(xattr.clone());
+    sort(&mut own);
+    if put_in_inode(inode, &own) {
+        others.from_inode = false;
+        return others.store(tx, inode);
     }
-    let block = tx.alloc_meta(tx.inode_goal(inode.nr())?)?;
-    let geometry = tx.geometry();
-    let mut bytes = vec![0; geometry.block_size];
-    if !fill(&mut bytes, BLOCK_HEADER_LEN, &xattrs) {
-        return Err(Error::NoSpace("extended attributes larger than a block".to_owned()));
+    others.shared.push(xattr);
+    sort(&mut others.shared);
+    others.from_block = true;
+    others.store(tx, inode)
+}
+
+/// Take an attribute from an inode. False where it has none of that name.
+pub(crate) fn remove(
+    tx: &mut Transaction<'_>,
+    inode: &mut Inode,
+    index: u8,
+    name: &[u8],
+) -> Result<bool> {
+    let others = Others::new(tx, inode, index, name)?;
+    let found = others.from_inode || others.from_block;
+    others.store(tx, inode)?;
+    Ok(found)
+}
+
+/// All attributes of an inode but one, and where that one was.
+struct Others {
+    own: Vec<Xattr>,
+    shared: Vec<Xattr>,
+    from_inode: bool,
+    from_block: bool,
+}
+
+impl Others {
+    fn new(tx: &Transaction<'_>, inode: &Inode, index: u8, name: &[u8]) -> Result<Self> {
+        let is_other = |x: &Xattr| x.index != index || x.name != name;
+        let mut own = xattr::read_in_inode(tx, inode)?;
+        let mut shared = xattr::read_block(tx, inode)?;
+        let before = (own.len(), shared.len());
+        own.retain(is_other);
+        shared.retain(is_other);
+        let (from_inode, from_block) = (own.len() < before.0, shared.len() < before.1);
+        Ok(Self { own, shared, from_inode, from_block })
     }
-    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
-    header.magic = MAGIC.into();
-    header.refcount = 1.into();
-    header.blocks = 1.into();
-    header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
-    seal(tx, block, &mut bytes);
-    inode.set_file_acl(tx.geometry(), block);
-    let sectors = inode.sectors(tx.geometry()) + tx.geometry().block_size as u64 / 512;
-    if !inode.set_sectors(tx.geometry(), sectors) {
-        return Err(corrupt(inode.nr(), "space taken does not fit the inode"));
+
+    /// Store them where they changed.
+    fn store(self, tx: &mut Transaction<'_>, inode: &mut Inode) -> Result<()> {
+        if self.from_inode && !put_in_inode(inode, &self.own) {
+            return Err(corrupt(inode.nr(), "extended attributes do not fit where they were"));
+        }
+        if self.from_block {
+            put_in_block(tx, inode, &self.shared)?;
+        }
+        Ok(())
     }
-    tx.put_block(block, bytes);
-    Ok(())
 }
 
 /// Make these the attributes in the inode. False, and nothing changed, where they do not fit.
@@ -58,15 +108,65 @@ pub(crate) fn put_in_inode(inode: &mut Inode, xattrs: &[Xattr]) -> bool {
     let Some(tail) = inode.tail_mut().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
         return false;
     };
-    let mut area = vec![0; tail.len() - INODE_HEADER_LEN];
-    if !fill(&mut area, 0, xattrs) {
+    let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
+    if !fits(area, 0, xattrs) {
         return false;
     }
     // Without any, the kernel leaves no magic number either.
-    let magic = if xattrs.is_empty() { [0; 4] } else { MAGIC.to_le_bytes() };
-    tail[..INODE_HEADER_LEN].copy_from_slice(&magic);
-    tail[INODE_HEADER_LEN..].copy_from_slice(&area);
+    magic.copy_from_slice(&if xattrs.is_empty() { [0; 4] } else { MAGIC.to_le_bytes() });
+    area.fill(0);
+    fill(area, 0, xattrs);
     true
+}
+
+/// Make these the attributes in the block of an inode. Others who share it keep theirs.
+fn put_in_block(tx: &mut Transaction<'_>, inode: &mut Inode, xattrs: &[Xattr]) -> Result<()> {
+    let block_size = tx.geometry().block_size;
+    let mut bytes = vec![0; block_size];
+    if !fits(&bytes, BLOCK_HEADER_LEN, xattrs) {
+        return Err(Error::NoSpace(format!(
+            "extended attributes of inode {} need more than a block (the feature `ea_inode` lifts that, and is not \
+             written yet)",
+            inode.nr()
+        )));
+    }
+    let old = inode.file_acl(tx.geometry());
+    let is_shared = old.0 != 0 && refcount(tx, old)? > 1;
+    let own_sectors = if old.0 == 0 { 0 } else { block_size as u64 / 512 };
+    let sectors = inode.sectors(tx.geometry()).checked_sub(own_sectors);
+    let sectors = sectors.ok_or_else(|| corrupt(inode.nr(), "space taken is too small"))?;
+    if is_shared || xattrs.is_empty() {
+        release_block(tx, inode)?;
+    }
+    let block = match (xattrs.is_empty(), old.0) {
+        (true, _) => BlockNr(0),
+        (false, 0) => tx.alloc_meta(tx.inode_goal(inode.nr())?)?,
+        (false, _) if is_shared => tx.alloc_meta(old)?,
+        (false, _) => old,
+    };
+    inode.set_file_acl(tx.geometry(), block);
+    let sectors = sectors + u64::from(block.0 != 0) * (block_size as u64 / 512);
+    if !inode.set_sectors(tx.geometry(), sectors) {
+        return Err(corrupt(inode.nr(), "space taken does not fit the inode"));
+    }
+    if block.0 == 0 {
+        return Ok(());
+    }
+    fill(&mut bytes, BLOCK_HEADER_LEN, xattrs);
+    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
+    header.magic = MAGIC.into();
+    header.refcount = 1.into();
+    header.blocks = 1.into();
+    header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
+    seal(tx, block, &mut bytes);
+    tx.put_block(block, bytes);
+    Ok(())
+}
+
+/// Inodes that share a block of attributes, which [`xattr::read_block`] found sound.
+fn refcount(tx: &Transaction<'_>, block: BlockNr) -> Result<u32> {
+    let bytes = tx.read_block(block)?;
+    Ok(BlockHeader::ref_from_prefix(&bytes).expect("a block is longer").0.refcount.get())
 }
 
 /// An inode goes: its block of attributes too, or one of those who share it.
@@ -165,23 +265,25 @@ fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
     }
 }
 
-/// Write entries from `first` on and values from the end. False, and nothing written, where they do not fit.
-fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
+/// Whether entries from `first` on and values from the end leave four zero bytes between them.
+fn fits(area: &[u8], first: usize, xattrs: &[Xattr]) -> bool {
     let entries: usize =
         xattrs.iter().map(|x| (ENTRY_LEN + x.name.len()).next_multiple_of(4)).sum();
     let values: usize = xattrs.iter().map(|x| x.value.len().next_multiple_of(4)).sum();
-    // Four zero bytes end the entries.
-    if first + entries + 4 + values > area.len() {
-        return false;
-    }
+    first + entries + 4 + values <= area.len()
+}
+
+/// Write entries from `first` on and values from the end. They must fit.
+fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) {
     let (mut at, mut end) = (first, area.len());
     for xattr in xattrs {
         end -= xattr.value.len().next_multiple_of(4);
         area[end..end + xattr.value.len()].copy_from_slice(&xattr.value);
         let entry = Entry {
-            name_len: u8::try_from(xattr.name.len()).expect("read from such a field"),
+            name_len: u8::try_from(xattr.name.len()).expect("255 bytes at most"),
             name_index: xattr.index,
-            value_offs: u16::try_from(end).expect("an area is 64 KiB at most").into(),
+            // Only where nothing was written yet is the end of an area of 64 KiB beyond sixteen bits.
+            value_offs: u16::try_from(end).unwrap_or(0).into(),
             value_inum: 0.into(),
             value_size: u32::try_from(xattr.value.len()).expect("fits the area").into(),
             hash: entry_hash(xattr).into(),
@@ -191,7 +293,6 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) -> bool {
         area[name..name + xattr.name.len()].copy_from_slice(&xattr.name);
         at += (ENTRY_LEN + xattr.name.len()).next_multiple_of(4);
     }
-    true
 }
 
 /// `e_hash`: over the name and the value in words.

@@ -6,7 +6,7 @@ use imgfmt::ext::Transaction;
 use crate::support::{TestImage, noise};
 
 /// (name, `mke2fs` arguments, KiB, bytes before the file system)
-const KINDS: &[(&str, &str, u64, u64)] = &[
+pub(crate) const KINDS: &[(&str, &str, u64, u64)] = &[
     ("ext2", "-t ext2", 16384, 0),
     ("ext3", "-t ext3", 16384, 0),
     ("ext4", "-t ext4", 16384, 0),

@@ -214,36 +214,6 @@ fn an_external_journal_and_fast_commits_are_refused_by_name() {
 }
 
 #[test]
-fn a_deleted_file_that_was_still_open_is_read_past_and_not_edited_over() {
-    for (args, expected) in [
-        ("-t ext3 -b 1024", "(orphan list)"),
-        ("-t ext4 -b 1024", "(orphan list)"),
-        ("-t ext4 -b 4096 -O orphan_file", "(orphan_present)"),
-    ] {
-        let image = TestImage::new(args, 16_384, 0);
-        let mut open = None;
-        // Held open while the image is looked at, and no longer: it could not be unmounted.
-        image.left_dirty("rw", |at| {
-            fs::write(at.join("kept"), "kept\n").expect("a file");
-            fs::write(at.join("gone"), noise(1, 5000)).expect("a file");
-            sync(&at.join("gone"));
-            open = Some(File::open(at.join("gone")).expect("it is there"));
-            fs::remove_file(at.join("gone")).expect("it is there");
-            sync(at);
-            let now = image.twin();
-            let names: Vec<_> = now.with_fs(|fs| {
-                fs.read_dir("/").expect("the root").into_iter().map(|entry| entry.name).collect()
-            });
-            assert_eq!(names, ["lost+found", "kept"], "{args}");
-            let error = refusal(&now.bytes()).to_string();
-            assert!(error.starts_with("the file system is not clean: "), "{error}");
-            assert!(error.contains(expected), "{error}");
-            open = None;
-        });
-    }
-}
-
-#[test]
 fn each_lie_of_the_log_is_an_error_that_says_where() {
     // Neither metadata nor the log has checksums.
     let image = small_dirty("-t ext3 -b 1024");

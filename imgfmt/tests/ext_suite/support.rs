@@ -228,12 +228,21 @@ impl Drop for Mounted {
 /// Paths, each with a line of what is there.
 pub(crate) type Tree = BTreeMap<String, String>;
 
-fn line(kind: char, mode: u32, owner: (u32, u32), content: &[u8], xattrs: &[String]) -> String {
+fn line(
+    kind: char,
+    mode: u32,
+    owner: (u32, u32),
+    (content, links, device): (&[u8], u64, (u32, u32)),
+    xattrs: &[String],
+) -> String {
     let sum = content.iter().fold(0xCBF2_9CE4_8422_2325_u64, |sum, &byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3)
     });
     let len = content.len();
-    format!("{kind} {mode:o} {}:{} {len} {sum:016x} {}", owner.0, owner.1, xattrs.join(","))
+    let (uid, gid) = owner;
+    let (major, minor) = device;
+    let xattrs = xattrs.join(",");
+    format!("{kind} {mode:o} {uid}:{gid} {len} {sum:016x} {links} {major}:{minor} {xattrs}")
 }
 
 /// Every file of a file system.
@@ -266,7 +275,13 @@ fn walk_ours(fs: &Fs<'_>, path: &str, tree: &mut Tree) {
     xattrs.sort();
     tree.insert(
         path.to_owned(),
-        line(kind, meta.mode.into(), (meta.uid, meta.gid), &content, &xattrs),
+        line(
+            kind,
+            meta.mode.into(),
+            (meta.uid, meta.gid),
+            (&content, meta.nlink.into(), meta.device.unwrap_or_default()),
+            &xattrs,
+        ),
     );
     if meta.kind == FileType::Directory {
         for entry in fs.read_dir(path).unwrap_or_else(|e| panic!("{path}: {e}")) {
@@ -286,14 +301,24 @@ fn walk_host(root: &Path, path: &Path, tree: &mut Tree) {
     } else if meta.is_symlink() {
         ('l', path.read_link().expect("a link").into_os_string().into_encoded_bytes())
     } else {
-        assert!(meta.file_type().is_fifo() || meta.file_type().is_char_device());
+        let kind = meta.file_type();
+        let known =
+            kind.is_fifo() || kind.is_char_device() || kind.is_block_device() || kind.is_socket();
+        assert!(known, "{}", path.display());
         ('s', Vec::new())
     };
     let inside = format!("/{}", path.strip_prefix(root).expect("below").display());
     let xattrs = host_xattrs(path);
+    let device = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
     tree.insert(
         inside,
-        line(kind, meta.mode() & 0o7777, (meta.uid(), meta.gid()), &content, &xattrs),
+        line(
+            kind,
+            meta.mode() & 0o7777,
+            (meta.uid(), meta.gid()),
+            (&content, meta.nlink(), device),
+            &xattrs,
+        ),
     );
     if meta.is_dir() {
         for entry in path.read_dir().expect("a directory") {

@@ -11,6 +11,7 @@ pub(crate) mod htree;
 mod htree_edit;
 mod inline;
 pub(crate) mod linear;
+pub(crate) mod parent;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

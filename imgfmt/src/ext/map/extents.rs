@@ -13,12 +13,13 @@ use super::{Mapping, Run};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::geometry::Geometry;
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::extent::{ENTRY_LEN, Extent, Header, Index, MAGIC, MAX_DEPTH};
 
 /// One more than the last block that a file can have.
-const END: u64 = 1 << 32;
+pub(super) const END: u64 = 1 << 32;
 
 /// A node whose header is sound.
 pub(crate) struct Node<'a> {
@@ -61,6 +62,11 @@ impl<'a> Node<'a> {
         self.header.max.get()
     }
 
+    /// Entries, whole, of whichever kind.
+    pub(crate) fn entries(&self) -> &'a [u8] {
+        self.entries
+    }
+
     /// Entries of a leaf.
     pub(crate) fn extents(&self) -> &'a [Extent] {
         <[Extent]>::ref_from_bytes(self.entries).expect("whole entries")
@@ -82,13 +88,36 @@ fn with_block<B: Blocks, R>(
 ) -> Result<R> {
     let geometry = blocks.geometry();
     geometry.check_data(block, 1).map_err(|e| corrupt(inode, &e))?;
-    let bytes = blocks.read_block(block)?;
+    f(checked(geometry, inode, block, &blocks.read_block(block)?, depth)?)
+}
+
+/// The bytes of the node in `block`, which are sound.
+pub(super) fn read_node(
+    blocks: &impl Blocks,
+    inode: &Inode,
+    block: BlockNr,
+    depth: u16,
+) -> Result<Vec<u8>> {
+    let geometry = blocks.geometry();
+    geometry.check_data(block, 1).map_err(|e| corrupt(inode, &e))?;
+    let bytes = blocks.read_block(block)?.into_owned();
+    checked(geometry, inode, block, &bytes, depth)?;
+    Ok(bytes)
+}
+
+fn checked<'a>(
+    geometry: &Geometry,
+    inode: &Inode,
+    block: BlockNr,
+    bytes: &'a [u8],
+    depth: u16,
+) -> Result<Node<'a>> {
     let in_block = |what: String| corrupt(inode, &format!("block {block}: {what}"));
-    let node = Node::new(&bytes, Some(depth)).map_err(in_block)?;
-    if geometry.has_metadata_csum() && !checksum_holds(&bytes, node.max(), inode.seed(geometry)) {
+    let node = Node::new(bytes, Some(depth)).map_err(in_block)?;
+    if geometry.has_metadata_csum() && !checksum_holds(bytes, node.max(), inode.seed(geometry)) {
         return Err(in_block("checksum is wrong".to_owned()));
     }
-    f(node)
+    Ok(node)
 }
 
 fn checksum_holds(bytes: &[u8], max: u16, seed: u32) -> bool {
@@ -98,7 +127,7 @@ fn checksum_holds(bytes: &[u8], max: u16, seed: u32) -> bool {
     })
 }
 
-fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
+pub(super) fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
     let what = what.to_string();
     let what = what.strip_prefix("corrupt image: ").unwrap_or(&what);
     Error::Corrupt(format!("ext inode {} extent tree: {what}", inode.nr()))
@@ -156,7 +185,7 @@ fn hole(inode: &Inode, at: u64, end: u64) -> Result<Run> {
     }
 }
 
-fn check_extent(blocks: &impl Blocks, inode: &Inode, entry: &Extent) -> Result<()> {
+pub(super) fn check_extent(blocks: &impl Blocks, inode: &Inode, entry: &Extent) -> Result<()> {
     let len = u64::from(entry.len());
     if len == 0 || u64::from(entry.block.get()) + len > END {
         return Err(corrupt(inode, &format!("extent at {} has {len} blocks", entry.block)));

@@ -143,7 +143,7 @@ fn empty_node(tx: &Transaction<'_>, depth: u16) -> Vec<u8> {
     bytes
 }
 
-fn header_mut(node: &mut [u8]) -> &mut Header {
+pub(super) fn header_mut(node: &mut [u8]) -> &mut Header {
     Header::mut_from_prefix(node).expect("a node has a header").0
 }
 
@@ -179,7 +179,7 @@ fn join_last(leaf: &mut [u8], extent: &Extent) -> bool {
 }
 
 /// Change a node and fill its checksum.
-fn edit_node<R>(
+pub(super) fn edit_node<R>(
     tx: &mut Transaction<'_>,
     inode: &mut Inode,
     block: Option<BlockNr>,

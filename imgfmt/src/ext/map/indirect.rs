@@ -43,19 +43,32 @@ pub(crate) fn path(block_size: usize, lblk: u64) -> Option<Path> {
     None
 }
 
+/// Blocks that a file can have where `counted` are all that can be counted, those of numbers among them.
+pub(crate) fn max_blocks(block_size: usize, counted: u64) -> u64 {
+    let numbers = (block_size / 4) as u64;
+    let (square, cube) = (numbers.pow(2), numbers.pow(3));
+    let of_numbers = 1 + (1 + numbers) + (1 + numbers + square);
+    (DIRECT + numbers + square + cube).min(counted.saturating_sub(of_numbers))
+}
+
 /// Number `index` of a block of numbers, or of `i_block`.
 pub(crate) fn number(bytes: &[u8], index: usize) -> u32 {
     let at = index * 4;
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
+pub(super) fn corrupt(inode: &Inode, what: &dyn std::fmt::Display) -> Error {
     let what = what.to_string();
     let what = what.strip_prefix("corrupt image: ").unwrap_or(&what);
     Error::Corrupt(format!("ext inode {} block map: {what}", inode.nr()))
 }
 
-fn check(blocks: &impl Blocks, inode: &Inode, number: u32, count: u64) -> Result<BlockNr> {
+pub(super) fn check(
+    blocks: &impl Blocks,
+    inode: &Inode,
+    number: u32,
+    count: u64,
+) -> Result<BlockNr> {
     let block = BlockNr(number.into());
     blocks.geometry().check_data(block, count).map_err(|e| corrupt(inode, &e))?;
     Ok(block)

@@ -7,7 +7,9 @@ pub(crate) mod extents;
 pub(crate) mod extents_edit;
 pub(crate) mod indirect;
 pub(crate) mod indirect_edit;
+pub(crate) mod truncate;
 
+pub(crate) use self::truncate::truncate;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::inode::Inode;

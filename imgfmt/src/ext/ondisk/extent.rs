@@ -88,6 +88,12 @@ impl Extent {
         BlockNr(u64::from(self.start_lo.get()) | u64::from(self.start_hi.get()) << 32)
     }
 
+    /// Make an extent shorter, written or not. `len` is not 0.
+    pub(crate) fn shorten(&mut self, len: u16) {
+        let unwritten = if self.is_unwritten() { MAX_LEN } else { 0 };
+        self.len = (unwritten + len).into();
+    }
+
     /// Make a written extent longer.
     pub(crate) fn set_len(&mut self, len: u16) {
         self.len = len.into();

@@ -17,6 +17,10 @@ pub(crate) mod flag {
     const UNUSED: u32 = 0x7;
     /// Written synchronously.
     const SYNC: u32 = 0x8;
+    /// Neither changed, renamed, linked nor removed, not even by root.
+    pub(crate) const IMMUTABLE: u32 = 0x10;
+    /// Content only grows; of a directory, names are only added.
+    pub(crate) const APPEND: u32 = 0x20;
     /// Not dumped.
     const NODUMP: u32 = 0x40;
     /// Access times are not kept.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use super::link::add_subdir;
+use super::protected;
 use crate::error::{Error, Result};
 use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::dir;
-use crate::ext::feature::{Incompat, RoCompat};
+use crate::ext::feature::Incompat;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
@@ -17,8 +19,6 @@ use crate::ext::transaction::Transaction;
 use crate::ext::xattr::{self, Xattr};
 use crate::ext::xattr_edit;
 
-/// Names of one directory, where `dir_nlink` does not lift the limit.
-const LINKS_MAX: u16 = 65000;
 const SET_GID: u16 = 0o2000;
 
 impl Transaction<'_> {
@@ -28,9 +28,9 @@ impl Transaction<'_> {
     /// [`Error::AlreadyExists`] where something is there, [`Error::NotFound`] where the directory above is not.
     pub fn create_dir(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        self.atomically(|tx| match resolve(tx, path, false)? {
-            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-            Target::Missing { parent, name } => make_dir(tx, parent, &name),
+        self.atomically(|tx| {
+            let (parent, name) = free_name(tx, path)?;
+            make_dir(tx, parent, &name)
         })
     }
 
@@ -47,7 +47,10 @@ impl Transaction<'_> {
                 match resolve(tx, path, true)? {
                     Target::Found { nr, .. } if inode::read(tx, nr)?.is_dir() => {}
                     Target::Found { .. } => return Err(Error::NotADirectory(path.to_owned())),
-                    Target::Missing { parent, name } => make_dir(tx, parent, &name)?,
+                    Target::Missing { parent, name } => {
+                        protected::check_insert(&inode::read(tx, parent)?, path)?;
+                        make_dir(tx, parent, &name)?;
+                    }
                 }
             }
             Ok(())
@@ -68,10 +71,21 @@ impl Transaction<'_> {
             let what = "not a text that a symbolic link can have";
             return Err(Error::InvalidPath { path: target.to_owned(), what });
         }
-        self.atomically(|tx| match resolve(tx, path, false)? {
-            Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-            Target::Missing { parent, name } => make_link(tx, parent, &name, bytes),
+        self.atomically(|tx| {
+            let (parent, name) = free_name(tx, path)?;
+            make_link(tx, parent, &name, bytes)
         })
+    }
+}
+
+/// The directory and the name of `path`, where nothing may be yet.
+pub(super) fn free_name(tx: &Transaction<'_>, path: &Path) -> Result<(InodeNr, Vec<u8>)> {
+    match resolve(tx, path, false)? {
+        Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
+        Target::Missing { parent, name } => {
+            protected::check_insert(&inode::read(tx, parent)?, path)?;
+            Ok((parent, name))
+        }
     }
 }
 
@@ -85,27 +99,13 @@ pub(super) fn make_file(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) 
 }
 
 fn make_dir(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<()> {
-    add_link(tx, parent)?;
+    add_subdir(tx, parent)?;
     let mut inode = new_inode(tx, parent, FileType::Directory, 0o755)?;
     inode.base_mut().links_count = 2.into();
     let nr = inode.nr();
     dir::edit::make_empty(tx, &mut inode, parent)?;
     tx.put_inode(inode)?;
     dir::edit::insert(tx, parent, name, nr, FileType::Directory)
-}
-
-/// One more `..` leads to `dir`.
-fn add_link(tx: &mut Transaction<'_>, dir: InodeNr) -> Result<()> {
-    let unlimited = tx.geometry().has(RoCompat::DIR_NLINK);
-    let links = inode::read(tx, dir)?.links_count();
-    let links = match links {
-        // Nobody counts any longer.
-        1 => 1,
-        _ if links < LINKS_MAX => links + 1,
-        _ if unlimited => 1,
-        _ => return Err(Error::NoSpace(format!("directory {dir} has {links} links"))),
-    };
-    tx.edit_inode(dir, |inode| inode.base_mut().links_count = links.into())
 }
 
 fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u8]) -> Result<()> {
@@ -135,7 +135,7 @@ fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u
 }
 
 /// An inode with one link, no content, and what it inherits. It is still to be stored.
-fn new_inode(
+pub(super) fn new_inode(
     tx: &mut Transaction<'_>,
     parent: InodeNr,
     kind: FileType,

@@ -1,9 +1,18 @@
-//! Operations that read like `std::fs`: [`read`] on a file system and on a transaction, [`mod@write`] and [`remove`] on a
-//! transaction alone.
+//! Operations that read like `std::fs`: [`read`] on a file system and on a transaction, the others on a transaction alone.
 
+mod append;
 mod create;
+mod fill;
+mod link;
+mod metadata;
+mod orphans;
+mod protected;
 mod read;
 mod remove;
+mod rename;
+mod special;
+mod truncate;
 mod write;
+mod xattrs;
 
 pub use read::{DirEntry, Metadata, READ_CAP, Xattr};

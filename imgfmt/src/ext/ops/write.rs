@@ -1,8 +1,11 @@
-//! Changing files that are there: content, mode, owner.
+//! Giving a file its content, whole.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::create::make_file;
+use super::fill::{Fill, check_len};
+use super::protected;
 use super::read::check_file;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
@@ -10,12 +13,13 @@ use crate::ext::file::is_fast_link;
 use crate::ext::inline;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map::{self, Mapping};
-use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::path::{Target, find, resolve};
+use crate::ext::path::{Target, resolve};
 use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
-use crate::ext::xattr_edit;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 1 << 20;
 
 impl Transaction<'_> {
     /// Give the file at `path`, behind any symbolic links, the content `bytes`.
@@ -29,44 +33,39 @@ impl Transaction<'_> {
     pub fn write(&mut self, path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
         let (path, bytes) = (path.as_ref(), bytes.as_ref());
         self.atomically(|tx| {
-            let nr = match resolve(tx, path, true)? {
-                Target::Found { nr, .. } => nr,
-                Target::Missing { parent, name } => make_file(tx, parent, &name)?,
-            };
-            let inode = inode::read(tx, nr)?;
-            check_file(&inode, path)?;
-            check_editable(tx, &inode)?;
+            let inode = file_to_write(tx, path)?;
             replace(tx, inode, bytes)
         })
     }
 
-    /// Set the permissions of what is at `path`, behind any symbolic links: the lower twelve bits of `mode`. An ACL
-    /// follows.
-    pub fn set_mode(&mut self, path: impl AsRef<Path>, mode: u16) -> Result<()> {
+    /// Give the file at `path` the content that `content` yields until its end. As [`write`](Self::write), but what was
+    /// read is never held twice: beside the edit itself this takes a megabyte. Returns the length in bytes.
+    ///
+    /// # Errors
+    /// As of [`write`](Self::write), and [`Error::Io`] where `content` fails; nothing has changed then.
+    pub fn write_from(&mut self, path: impl AsRef<Path>, content: &mut dyn Read) -> Result<u64> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let mut inode = find(tx, path, true)?;
-            let kind = inode.mode() & 0o170_000;
-            inode.base_mut().mode = (kind | mode & 0o7777).into();
-            inode.set_ctime(tx.now());
-            xattr_edit::set_acl_mode(tx, &mut inode, mode)?;
-            tx.put_inode(inode)
+            let inode = file_to_write(tx, path)?;
+            replace_from(tx, inode, content)
         })
     }
+}
 
-    /// Set owner and group of what is at `path`, behind any symbolic links. The mode stays, unlike with `chown`, which
-    /// takes set-user-ID and set-group-ID away.
-    pub fn set_owner(&mut self, path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
-        let path = path.as_ref();
-        self.atomically(|tx| {
-            let inode = find(tx, path, true)?;
-            let now = tx.now();
-            tx.edit_inode(inode.nr(), |inode| {
-                inode.set_owner(uid, gid);
-                inode.set_ctime(now);
-            })
-        })
-    }
+/// The file at `path`, which may be made anew, whose content may be replaced.
+fn file_to_write(tx: &mut Transaction<'_>, path: &Path) -> Result<Inode> {
+    let nr = match resolve(tx, path, true)? {
+        Target::Found { nr, .. } => nr,
+        Target::Missing { parent, name } => {
+            protected::check_insert(&inode::read(tx, parent)?, path)?;
+            make_file(tx, parent, &name)?
+        }
+    };
+    let inode = inode::read(tx, nr)?;
+    check_file(&inode, path)?;
+    protected::check_change(&inode, path)?;
+    check_editable(tx, &inode)?;
+    Ok(inode)
 }
 
 /// Files whose content follows other rules are left alone.
@@ -120,57 +119,67 @@ pub(super) fn free_mapping(tx: &mut Transaction<'_>, mapping: Mapping) -> Result
     Ok(())
 }
 
-fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<()> {
-    let geometry = tx.geometry();
-    let block_size = geometry.block_size;
-    let len = bytes.len() as u64;
-    let old = mapping(tx, &inode)?;
-    // An empty file is born without inline data.
-    let is_inline = len > 0 && inline::store(tx, &mut inode, bytes)?;
-    let count = if is_inline { 0 } else { len.div_ceil(block_size as u64) };
-    let free = tx.superblock().free_blocks_count(geometry.is_wide());
-    if count > free {
-        return Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}")));
+/// Refuse content that there are not enough free blocks for.
+fn check_free(tx: &Transaction<'_>, len: u64) -> Result<()> {
+    let count = len.div_ceil(tx.geometry().block_size as u64);
+    let free = tx.superblock().free_blocks_count(tx.geometry().is_wide());
+    match count > free {
+        true => Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}"))),
+        false => Ok(()),
     }
-    let xattr_blocks = u64::from(inode.file_acl(tx.geometry()).0 != 0);
+}
 
-    let mut grown = 0;
-    if !is_inline {
-        inline::clear(tx, &mut inode)?;
-        grown = fill(tx, &mut inode, bytes)?;
+/// Give a file other content: its old blocks are freed, its inode stays.
+pub(super) fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<()> {
+    let len = bytes.len() as u64;
+    let old = start_over(tx, &mut inode)?;
+    let mut fill = Fill::new(tx, &inode, 0)?;
+    // An empty file is born without inline data.
+    if len == 0 || !inline::store(tx, &mut inode, bytes)? {
+        check_free(tx, len)?;
+        fill.push(tx, &mut inode, bytes)?;
     }
-    let sectors = (count + grown + xattr_blocks) * (block_size as u64 / 512);
-    if !inode.set_sectors(tx.geometry(), sectors) {
-        return Err(Error::NoSpace("a file of 2 TiB".to_owned()));
-    }
-    inode.set_size(len);
-    if len > 0x7FFF_FFFF {
-        tx.note_large_file()?;
-    }
-    inode.set_mtime(tx.now());
-    inode.set_ctime(tx.now());
-    tx.put_inode(inode)?;
+    fill.finish(tx, inode, len)?;
     free_mapping(tx, old)
 }
 
-/// Allocate and map blocks for `bytes`. Returns how many blocks the map itself takes.
-fn fill(tx: &mut Transaction<'_>, inode: &mut Inode, bytes: &[u8]) -> Result<u64> {
-    let block_size = tx.geometry().block_size;
-    let mut goal = tx.inode_goal(inode.nr())?;
-    let (mut lblk, mut grown, mut rest) = (0_u32, 0, bytes);
-    while !rest.is_empty() {
-        let want = u32::try_from(rest.len().div_ceil(block_size)).unwrap_or(u32::MAX);
-        let (start, count) = tx.alloc_run(goal, want)?;
-        let (run, after) = rest.split_at(rest.len().min(count as usize * block_size));
-        tx.put_data(start, run);
-        grown += map::append(tx, inode, lblk, start, count)?;
-        rest = after;
-        goal = BlockNr(start.0 + u64::from(count));
-        lblk = lblk.checked_add(count).ok_or_else(|| too_long(inode.nr()))?;
+/// The same with content that is read piece by piece. Returns its length.
+fn replace_from(tx: &mut Transaction<'_>, mut inode: Inode, content: &mut dyn Read) -> Result<u64> {
+    let first = read_chunk(content)?;
+    if first.len() < CHUNK {
+        replace(tx, inode, &first)?;
+        return Ok(first.len() as u64);
     }
-    Ok(grown)
+    let old = start_over(tx, &mut inode)?;
+    let mut fill = Fill::new(tx, &inode, 0)?;
+    let (mut chunk, mut len) = (first, 0);
+    while !chunk.is_empty() {
+        len += chunk.len() as u64;
+        check_len(tx, &inode, len)?;
+        fill.push_owned(tx, &mut inode, chunk)?;
+        chunk = read_chunk(content)?;
+    }
+    fill.finish(tx, inode, len)?;
+    free_mapping(tx, old)?;
+    Ok(len)
 }
 
-fn too_long(nr: InodeNr) -> Error {
-    Error::NoSpace(format!("inode {nr} cannot have more blocks"))
+/// [`CHUNK`] bytes, fewer at the end alone.
+fn read_chunk(content: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let read = content.take(CHUNK as u64).read_to_end(&mut chunk);
+    read.map_err(|e| Error::io("content of a file", e))?;
+    Ok(chunk)
+}
+
+/// Have a file map nothing, and by extents if the file system does so. What it mapped is still to be freed.
+fn start_over(tx: &Transaction<'_>, inode: &mut Inode) -> Result<Mapping> {
+    let geometry = tx.geometry();
+    let old = mapping(tx, inode)?;
+    inline::clear(tx, inode)?;
+    let has_xattr_block = inode.file_acl(geometry).0 != 0;
+    let sectors = u64::from(has_xattr_block) * (geometry.block_size as u64 / 512);
+    let fits = inode.set_sectors(geometry, sectors);
+    debug_assert!(fits, "one block always fits");
+    Ok(old)
 }
