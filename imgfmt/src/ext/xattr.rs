@@ -109,7 +109,7 @@ pub(crate) fn inline_data(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The attributes in an inode itself, with the content of the file.
+/// The attributes in an inode, the content of the file among them.
 pub(crate) fn read_in_inode(blocks: &impl Blocks, inode: &Inode) -> Result<Vec<Xattr>> {
     let Some(tail) = inode.tail().filter(|tail| tail.len() > INODE_HEADER_LEN) else {
         return Ok(Vec::new());

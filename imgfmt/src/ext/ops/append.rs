@@ -5,11 +5,12 @@ use std::path::Path;
 use super::fill::{Fill, check_len, take_tail};
 use super::protected;
 use super::read::find_file;
+use super::truncate::truncate_inline;
 use super::write::{check_editable, replace};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::file;
-use crate::ext::inode::Inode;
+use crate::ext::inode::{self, Inode};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::transaction::Transaction;
 
@@ -40,6 +41,12 @@ fn append(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<()
     let len = inode.size(tx.geometry());
     let end = len.saturating_add(bytes.len() as u64);
     check_len(tx, &inode, end)?;
+    if inode.has(flag::INLINE_DATA) && len > tx.geometry().block_size as u64 {
+        // Holes behind the content, which become holes of a map.
+        let nr = inode.nr();
+        truncate_inline(tx, inode, len)?;
+        inode = inode::read(tx, nr)?;
+    }
     if inode.has(flag::INLINE_DATA) {
         let mut content = file::read(tx, &inode, len)?;
         content.extend(bytes);

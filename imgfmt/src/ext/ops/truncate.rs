@@ -8,11 +8,11 @@ use super::read::find_file;
 use super::write::{check_editable, replace};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
-use crate::ext::file;
 use crate::ext::inode::Inode;
 use crate::ext::map;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::transaction::Transaction;
+use crate::ext::xattr;
 
 impl Transaction<'_> {
     /// Make the file at `path`, behind any symbolic links, `len` bytes long. What is new reads as zeros and takes no
@@ -66,9 +66,8 @@ fn is_tail_clean(tx: &Transaction<'_>, inode: &Inode, len: u64) -> Result<bool> 
 }
 
 /// Content in the inode is short, or is going to be a file of blocks.
-fn truncate_inline(tx: &mut Transaction<'_>, inode: Inode, len: u64) -> Result<()> {
-    let old = inode.size(tx.geometry());
-    let mut content = file::read(tx, &inode, old)?;
+pub(super) fn truncate_inline(tx: &mut Transaction<'_>, inode: Inode, len: u64) -> Result<()> {
+    let mut content = xattr::inline_data(tx, &inode)?;
     // What does not fit the inode fits a block, and the rest is a hole.
     let short = len.min(tx.geometry().block_size as u64);
     let short_len = usize::try_from(short).map_err(|_| Error::corrupt("a block of 4 GiB"))?;

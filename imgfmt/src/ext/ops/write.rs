@@ -119,27 +119,26 @@ pub(super) fn free_mapping(tx: &mut Transaction<'_>, mapping: Mapping) -> Result
     Ok(())
 }
 
+/// Refuse content that there are not enough free blocks for.
+fn check_free(tx: &Transaction<'_>, len: u64) -> Result<()> {
+    let count = len.div_ceil(tx.geometry().block_size as u64);
+    let free = tx.superblock().free_blocks_count(tx.geometry().is_wide());
+    match count > free {
+        true => Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}"))),
+        false => Ok(()),
+    }
+}
+
 /// Give a file other content: its old blocks are freed, its inode stays.
 pub(super) fn replace(tx: &mut Transaction<'_>, mut inode: Inode, bytes: &[u8]) -> Result<()> {
-    let geometry = tx.geometry();
     let len = bytes.len() as u64;
-    let old = mapping(tx, &inode)?;
-    // An empty file is born without inline data.
-    if len > 0 && inline::store(tx, &mut inode, bytes)? {
-        unmap(tx, &mut inode);
-        inode.set_mtime(tx.now());
-        inode.set_ctime(tx.now());
-        tx.put_inode(inode)?;
-        return free_mapping(tx, old);
-    }
-    let count = len.div_ceil(geometry.block_size as u64);
-    let free = tx.superblock().free_blocks_count(geometry.is_wide());
-    if count > free {
-        return Err(Error::NoSpace(format!("blocks needed: {count}, free: {free}")));
-    }
-    start_over(tx, &mut inode)?;
+    let old = start_over(tx, &mut inode)?;
     let mut fill = Fill::new(tx, &inode, 0)?;
-    fill.push(tx, &mut inode, bytes)?;
+    // An empty file is born without inline data.
+    if len == 0 || !inline::store(tx, &mut inode, bytes)? {
+        check_free(tx, len)?;
+        fill.push(tx, &mut inode, bytes)?;
+    }
     fill.finish(tx, inode, len)?;
     free_mapping(tx, old)
 }
@@ -151,8 +150,7 @@ fn replace_from(tx: &mut Transaction<'_>, mut inode: Inode, content: &mut dyn Re
         replace(tx, inode, &first)?;
         return Ok(first.len() as u64);
     }
-    let old = mapping(tx, &inode)?;
-    start_over(tx, &mut inode)?;
+    let old = start_over(tx, &mut inode)?;
     let mut fill = Fill::new(tx, &inode, 0)?;
     let (mut chunk, mut len) = (first, 0);
     while !chunk.is_empty() {
@@ -175,17 +173,13 @@ fn read_chunk(content: &mut dyn Read) -> Result<Vec<u8>> {
 }
 
 /// Have a file map nothing, and by extents if the file system does so. What it mapped is still to be freed.
-fn start_over(tx: &Transaction<'_>, inode: &mut Inode) -> Result<()> {
-    inline::clear(tx, inode)?;
-    unmap(tx, inode);
-    Ok(())
-}
-
-/// Of all blocks only that of the attributes counts.
-fn unmap(tx: &Transaction<'_>, inode: &mut Inode) {
+fn start_over(tx: &Transaction<'_>, inode: &mut Inode) -> Result<Mapping> {
     let geometry = tx.geometry();
+    let old = mapping(tx, inode)?;
+    inline::clear(tx, inode)?;
     let has_xattr_block = inode.file_acl(geometry).0 != 0;
     let sectors = u64::from(has_xattr_block) * (geometry.block_size as u64 / 512);
     let fits = inode.set_sectors(geometry, sectors);
     debug_assert!(fits, "one block always fits");
+    Ok(old)
 }
