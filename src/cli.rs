@@ -43,9 +43,9 @@ Examples:
 
 Without --in-place a stock image is opened read-only and never changes. The bundle appears whole or not at all.
 
-With --in-place the images that the job description names are edited where they lie, and the guest uses them there. Each
-image is edited whole or not at all, whatever ends the work: through its own journal, or, where that cannot be (no
-journal, FAT, several partitions at once), with an undo file IMAGE.autoxen-undo beside it while it lasts. Several images
+With --in-place the images that the job description names are edited where they lie, and the guest uses them there. Each \
+image is edited whole or not at all, whatever ends the work: through its own journal, or, where that cannot be (no \
+journal, FAT, several partitions at once), with an undo file IMAGE.autoxen-undo beside it while it lasts. Several images \
 are edited one after another. After an interruption the same command finishes the work: done twice is as done once.";
 
 /// The whole command line.
