@@ -5,6 +5,7 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_info;
 mod interrupt;
 mod prepare;
 mod read_back;
