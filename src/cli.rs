@@ -1,6 +1,10 @@
 //! The command line: what may be typed, and what `--help` and the man pages say of it.
 
+mod image;
+
 use std::path::PathBuf;
+
+pub use image::{ImageArgs, ImageCommand, ImageInfoArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -9,11 +13,12 @@ Examples:
   autoxen check job.xml                 is the job description right?
   autoxen plan job.xml                  what would be done to the image?
   autoxen prepare job.xml -o ready      do it, on a copy
+  autoxen image info --deep root.img    what is this image, and is it whole?
   sudo xl create ready/domain.cfg       start the guest
 
 Exit status:
   0  done
-  1  done, with findings (`check --strict`)
+  1  done, with findings (`check --strict`, `image info --deep`)
   2  failed: the last lines say what, where, and a way out; nothing is left half done
   130  interrupted; nothing is left half done";
 
@@ -91,6 +96,8 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
+    /// Look into disk images
+    Image(ImageArgs),
     /// Print the completion script of a shell
     Completions {
         /// The shell

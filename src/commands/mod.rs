@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completions;
+pub mod image;
 mod job;
 pub mod man;
 pub mod plan;

@@ -27,6 +27,12 @@ pub(crate) fn clear(bits: &mut [u8], index: u32) {
     bits[index as usize / 8] &= !(1 << (index % 8));
 }
 
+/// How many of the first `len` bits are 1.
+pub(crate) fn count(bits: &[u8], len: u32) -> u32 {
+    let whole = bits[..len as usize / 8].iter().map(|byte| byte.count_ones()).sum::<u32>();
+    whole + (len / 8 * 8..len).map(|index| u32::from(get(bits, index))).sum::<u32>()
+}
+
 /// The first run of zeros in `from..end` that is `want` long, or else the longest: its first bit and its length.
 pub(crate) fn find_run(bits: &[u8], from: u32, end: u32, want: u32) -> Option<(u32, u32)> {
     let mut best: Option<(u32, u32)> = None;
@@ -118,7 +124,7 @@ pub(crate) fn inodes_csum(geometry: &Geometry, bits: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{clear, find_run, get, set};
+    use super::{clear, count, find_run, get, set};
 
     #[test]
     fn bits_count_from_the_lowest() {
@@ -128,6 +134,13 @@ mod tests {
         assert!(get(&bits, 9));
         clear(&mut bits, 9);
         assert_eq!(bits, [0, 0]);
+    }
+
+    #[test]
+    fn bits_are_counted_up_to_any_of_them() {
+        let bits = [0b1001_0001, 0xFF, 0b100];
+        let counts: Vec<u32> = [0, 1, 5, 8, 16, 18, 19].map(|len| count(&bits, len)).to_vec();
+        assert_eq!(counts, [0, 1, 2, 3, 11, 11, 12]);
     }
 
     #[test]

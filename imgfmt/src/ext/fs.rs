@@ -70,6 +70,12 @@ pub struct Info {
     pub free_inodes: u32,
     /// Bytes of an inode.
     pub inode_size: u32,
+    /// Where it was mounted last (`s_last_mounted`), without the zeros at its end.
+    pub last_mounted: Vec<u8>,
+    /// Whether it was unmounted cleanly (`s_state`). With a journal it always says so.
+    pub is_unmounted: bool,
+    /// Whether the kernel met an error in it (`s_state`).
+    pub has_errors: bool,
     /// Every feature that is on, by the name that e2fsprogs gives it.
     pub features: Vec<String>,
 }
@@ -154,18 +160,22 @@ impl<'a> Fs<'a> {
     /// What the superblock says.
     pub fn info(&self) -> Info {
         let geometry = &self.geometry;
-        let label = self.superblock.volume_name;
-        let end = label.iter().position(|&byte| byte == 0).unwrap_or(label.len());
+        let text =
+            |bytes: &[u8]| bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
+        let state = self.superblock.state.get();
         Info {
             kind: kind(geometry),
             uuid: uuid::Uuid::from_bytes(geometry.uuid),
-            label: label[..end].to_vec(),
+            label: text(&self.superblock.volume_name),
             block_size: u32::try_from(geometry.block_size).expect("64 KiB at most"),
             blocks: geometry.block_count,
             free_blocks: self.superblock.free_blocks_count(geometry.is_wide()),
             inodes: geometry.inode_count,
             free_inodes: self.superblock.free_inodes_count.get(),
             inode_size: u32::try_from(geometry.inode_size).expect("64 KiB at most"),
+            last_mounted: text(&self.superblock.last_mounted),
+            is_unmounted: state & STATE_VALID != 0,
+            has_errors: state & STATE_ERROR != 0,
             features: geometry.features.names(),
         }
     }

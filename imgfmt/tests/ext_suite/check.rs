@@ -161,11 +161,12 @@ fn debugfs(image: &TestImage, requests: &str) {
 
 #[test]
 fn each_field_that_e2fsck_complains_of_is_found() {
-    const EXT4: (&str, u64) = ("-t ext4 -b 1024 -g 1024", 16_384);
-    const EXT3: (&str, u64) = ("-t ext3 -b 1024 -I 128", 16_384);
-    const VALUES: (&str, u64) = ("-t ext4 -b 1024 -O ea_inode,inline_data -I 512", 16_384);
+    const EXT4: (&str, u64) = ("-t ext4 -b 1024 -g 1024 -J size=1", 8192);
+    const EXT3: (&str, u64) = ("-t ext3 -b 1024 -I 128 -J size=1", 8192);
+    const INSIDE: (&str, u64) =
+        ("-t ext4 -b 1024 -O ea_inode,inline_data,^has_journal -I 512", 8192);
     for ((args, kib), requests) in
-        [(EXT4, ALL), (EXT3, ALL), (EXT4, EXTENTS), (EXT3, NUMBERS), (VALUES, ALL)]
+        [(EXT4, ALL), (EXT3, ALL), (EXT4, EXTENTS), (EXT3, NUMBERS), (INSIDE, VALUES)]
     {
         let sound = filled(args, kib);
         assert_silent(&sound, args);
@@ -208,6 +209,11 @@ const ALL: &[&str] = &[
     "ssv first_ino 12",
     "ssv journal_inum 13",
     "ssv mnt_count 3",
+    "feature meta_bg",
+    "feature ^resize_inode",
+    "feature ^has_journal",
+    "feature ^dir_index",
+    "feature ^ext_attr",
     "ssv volume_name other",
     "ssv state 2",
     // Descriptors and bitmaps.
@@ -217,8 +223,8 @@ const ALL: &[&str] = &[
     "set_bg 0 block_bitmap 9999999",
     "set_bg 0 inode_table 700",
     "set_bg 0 inode_bitmap 0",
-    "setb 15000",
-    "setb 15000 40",
+    "setb 8000",
+    "setb 8000 40",
     "freeb 300",
     "freeb 90 20",
     "seti <1000>",
@@ -305,6 +311,28 @@ const ALL: &[&str] = &[
     "ea_set /large user.other value",
     "punch /large 3 9",
     "fallocate /large 900 910",
+];
+
+/// For values in inodes of their own, and content in the inode.
+const VALUES: &[&str] = &[
+    "ea_rm /large trusted.value",
+    "ea_rm /a/b trusted.small",
+    "sif /large blocks 12",
+    "sif /large file_acl 0",
+    "sif /large flags 0x10000000",
+    "sif /large flags 0x10080000",
+    "sif /a flags 0",
+    "sif /a flags 0x80000",
+    "sif /a size 40",
+    "sif /a size 61",
+    "sif /a block[0] 12",
+    "sif /a block[1] 9999",
+    "sif /a block[2] 7",
+    "sif /a/b extra_isize 31",
+    "sif /a/b extra_isize 1000",
+    "clri /a/b",
+    "clri /large",
+    "unlink /a/b",
 ];
 
 /// For files that are mapped by extents.

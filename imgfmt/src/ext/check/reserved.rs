@@ -150,7 +150,12 @@ impl Walk<'_, '_> {
             .collect();
         let doubles = self.fs.read_block(double)?;
         let numbers = geometry.block_size / 4;
-        let base = geometry.base_meta_blocks(GroupNr(0)) - geometry.reserved_gdt_blocks;
+        let base = geometry.base_meta_blocks(GroupNr(0));
+        let Some(base) = base.checked_sub(geometry.reserved_gdt_blocks).filter(|&base| base > 0)
+        else {
+            let what = "there is no room for it where group 0 has no descriptors (meta_bg)";
+            return self.add(FindingKind::Resize, place, what);
+        };
         let descs = usize::try_from(base - 1).unwrap_or(numbers);
         let start = geometry.superblock_block().0 + base;
         for k in 0..geometry.reserved_gdt_blocks {

@@ -85,13 +85,15 @@ impl Walk<'_, '_> {
             self.padding(place, &bits, per_group, "inode")?;
         }
         let first = u64::from(group.0) * u64::from(per_group) + 1;
+        let bytes = per_group as usize / 8;
+        let differ = in_use[..bytes] != bits[..bytes];
         for (is_used, what) in
             [(true, "in use, but free in the bitmap"), (false, "free, but in use in the bitmap")]
         {
             let differs = |index: &u32| {
                 bitmap::get(in_use, *index) == is_used && bitmap::get(&bits, *index) != is_used
             };
-            let differing = runs((0..per_group).filter(differs));
+            let differing = runs((0..per_group).filter(|_| differ).filter(differs));
             if let Some(&(at, count)) = differing.first() {
                 let all: u64 = differing.iter().map(|(_, count)| count).sum();
                 let (from, to) = (first + at, first + at + count - 1);
@@ -99,10 +101,10 @@ impl Walk<'_, '_> {
                 self.add(FindingKind::Bitmap, place, what)?;
             }
         }
-        let taken = (0..per_group).filter(|&i| bitmap::get(&bits, i)).count();
-        self.report.inodes += taken as u64;
-        let free = per_group as usize - taken;
-        if desc.free_inodes() as usize != free {
+        let taken = bitmap::count(&bits, per_group);
+        self.report.inodes += u64::from(taken);
+        let free = per_group - taken;
+        if desc.free_inodes() != free {
             let what = format!("free inodes is {}, the bitmap has {free}", desc.free_inodes());
             self.add(FindingKind::Count, place, what)?;
         }

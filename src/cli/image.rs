@@ -1,0 +1,60 @@
+//! What may be typed behind `autoxen image`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+const INFO_EXAMPLES: &str = "\
+Examples:
+  autoxen image info root.img
+  autoxen image info --deep --partition 2 disk.img     is its file system whole?
+  autoxen image info --json disk.img.zst | jq '.volumes[].holds'
+
+The image is opened read-only. A compressed one is unpacked into a temporary directory ($TMPDIR) to be looked at.
+--deep reads all metadata of every ext2, ext3 and ext4 file system, as `e2fsck -fn` does; a journal that has to be
+replayed is taken into account. It repairs nothing.
+
+JSON: one object with `image`, `bytes`, `compression`, `table` (`kind`, `id`, `sector_bytes`, `warnings`; null
+without one) and `volumes`. Each volume has `partition`, `start`, `bytes`, `part_uuid`, `part_label`, `holds`, `uuid`,
+`label`, `ext` (`kind`, `block_size`, `blocks`, `free_blocks`, `inode_size`, `inodes`, `free_inodes`, `features`,
+`state`, `needs_recovery`, `last_mounted`), `check` (`clean`, `total`, `findings` of `kind`, `place` and `what`,
+`not_checked`, `inodes`, `directories`, `blocks`) and `error`. What there is none of is null.
+
+Exit status: 0 nothing found; 1 findings of --deep; 2 the image or an ext file system in it cannot be read.";
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct ImageArgs {
+    /// What to do with it
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// One verb of `image`.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Say what an image is: its partitions, and what each of them holds
+    #[command(after_help = INFO_EXAMPLES)]
+    Info(ImageInfoArgs),
+}
+
+/// Arguments of `image info`.
+#[derive(Debug, Args)]
+pub struct ImageInfoArgs {
+    /// The image: raw, or compressed with zstd, gzip or xz
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// Check every ext file system in it for consistency
+    #[arg(long)]
+    pub deep: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Look at this partition alone
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub partition: Option<u32>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}

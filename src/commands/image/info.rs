@@ -1,0 +1,152 @@
+//! `autoxen image info`: what an image is, and with `--deep` whether its file systems are whole.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use imgfmt::ext::check::Report;
+use imgfmt::ext::{Fs, Info};
+use imgfmt::probe::{self, Kind, Probe};
+use imgfmt::table::{self, Partition, Table};
+use imgfmt::{Error, Storage, Volume};
+
+use super::open::{self, Opened};
+use super::shown;
+use crate::cli::ImageInfoArgs;
+use crate::facts::gather::hint;
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::progress::Progress;
+use crate::report::{self, Talk};
+
+/// All that is said of an image.
+pub(super) struct About {
+    /// As the user named it.
+    pub(super) name: String,
+    /// Bytes of the raw image.
+    pub(super) len: u64,
+    /// How it is compressed.
+    pub(super) compression: Option<&'static str>,
+    /// Its partition table.
+    pub(super) table: Option<Table>,
+    /// Its volumes, one without a table.
+    pub(super) volumes: Vec<VolumeAbout>,
+}
+
+/// All that is said of a volume.
+#[derive(Default)]
+pub(super) struct VolumeAbout {
+    /// Its entry in the table.
+    pub(super) partition: Option<Partition>,
+    /// Bytes.
+    pub(super) len: u64,
+    /// What it holds.
+    pub(super) probe: Option<Probe>,
+    /// Of an ext file system: what its superblock says, and whether its journal has to be replayed.
+    pub(super) ext: Option<(Info, bool)>,
+    /// What the check found.
+    pub(super) check: Option<Report>,
+    /// Why it cannot be read.
+    pub(super) error: Option<Error>,
+}
+
+/// Say what the image is.
+pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
+    let progress = Progress::new(args.quiet);
+    let opened = open::open(&args.image, progress)?;
+    let about = look(args, &opened, progress)?;
+    match args.json {
+        true => report::print_json(&shown::json(&about))?,
+        false => report::print(&shown::text(&about))?,
+    }
+    let changed = opened.raw.check_unchanged();
+    changed.map_err(|e| open::failure(&args.image, &e))?;
+    let errors: Vec<&Error> = about.volumes.iter().filter_map(|v| v.error.as_ref()).collect();
+    for error in &errors {
+        talk.failure(&match hint(error) {
+            Some(hint) => Failure::new(error.to_string()).hint(hint),
+            None => Failure::new(error.to_string()),
+        });
+    }
+    let is_clean = |volume: &VolumeAbout| volume.check.as_ref().is_none_or(Report::is_clean);
+    Ok(match (errors.is_empty(), about.volumes.iter().all(is_clean)) {
+        (false, _) => ExitCode::from(2),
+        (true, false) => ExitCode::from(1),
+        (true, true) => ExitCode::SUCCESS,
+    })
+}
+
+fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<About> {
+    let fail = |e| open::failure(&args.image, &e);
+    let raw = &opened.raw;
+    let table = table::read(raw).map_err(fail)?;
+    let mut volumes = Vec::new();
+    match (&table, args.partition) {
+        (None, Some(_)) => {
+            let what = format!("image `{}` has no partition table", args.image.display());
+            return Err(Failure::new(what).hint("leave out `--partition`"));
+        }
+        (None, None) => volumes.push(volume(args, Volume::whole(raw), None, progress)?),
+        (Some(table), Some(number)) => {
+            // Refused here where there is no such partition, with those that there are.
+            let window = table.volume(number, raw).map_err(fail)?;
+            let partition = table.partitions.iter().find(|p| p.number == number).cloned();
+            volumes.push(volume(args, window, partition, progress)?);
+        }
+        (Some(table), None) => {
+            for partition in table.partitions.iter().filter(|partition| !partition.is_extended()) {
+                volumes.push(match Volume::new(raw, partition.start, partition.len) {
+                    Ok(window) => volume(args, window, Some(partition.clone()), progress)?,
+                    Err(error) => VolumeAbout {
+                        len: partition.len,
+                        partition: Some(partition.clone()),
+                        error: Some(error),
+                        ..VolumeAbout::default()
+                    },
+                });
+            }
+        }
+    }
+    Ok(About {
+        name: args.image.display().to_string(),
+        len: raw.len(),
+        compression: opened.compression.map(|compression| compression.name()),
+        table,
+        volumes,
+    })
+}
+
+fn volume(
+    args: &ImageInfoArgs,
+    window: Volume<'_>,
+    partition: Option<Partition>,
+    progress: Progress,
+) -> Result<VolumeAbout> {
+    let fail = |e| open::failure(&args.image, &e);
+    let probe = probe::probe(&window).map_err(fail)?;
+    let mut about = VolumeAbout { partition, len: window.len(), probe, ..VolumeAbout::default() };
+    let kind = about.probe.as_ref().map(|probe| probe.kind);
+    if !matches!(kind, Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4)) {
+        return Ok(about);
+    }
+    let fs = match Fs::open(window) {
+        Ok(fs) => fs,
+        Err(error) => {
+            about.error = Some(error);
+            return Ok(about);
+        }
+    };
+    about.ext = Some((fs.info(), fs.needs_recovery()));
+    if args.deep {
+        let bar = progress.bar("check");
+        let report = fs.check(&mut |done, total| {
+            bar.set(done, total);
+            if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        interrupt::check()?;
+        match report {
+            Ok(report) => about.check = Some(report),
+            Err(error) => about.error = Some(error),
+        }
+    }
+    Ok(about)
+}

@@ -1,0 +1,79 @@
+//! An image that the command line names, opened for reading; unpacked first where it is compressed.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use imgfmt::compressed::{self, Compression};
+use imgfmt::{Image, Storage};
+use tempfile::TempDir;
+
+use crate::facts::gather::{about, hint};
+use crate::failure::{Failure, Result, plain};
+use crate::interrupt;
+use crate::newfile::create_like;
+use crate::progress::Progress;
+
+/// An image, open and so locked for as long as this lives.
+pub(super) struct Opened {
+    /// The raw image.
+    pub(super) raw: Image,
+    /// How it was compressed.
+    pub(super) compression: Option<Compression>,
+    _scratch: Option<TempDir>,
+    _packed: Option<Image>,
+}
+
+/// Open the image at `path`.
+///
+/// # Errors
+/// Where it is no regular file, is empty or in use, or cannot be unpacked.
+pub(super) fn open(path: &Path, progress: Progress) -> Result<Opened> {
+    let fail = |e| failure(path, &e);
+    let image = Image::open(path).map_err(fail)?;
+    if image.is_empty() {
+        return Err(Failure::new(format!("image `{}` is empty", path.display())));
+    }
+    let mut head = [0; 8];
+    let len = usize::try_from(image.len()).unwrap_or(head.len()).min(head.len());
+    let read = image.read_at(0, &mut head[..len]);
+    read.map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
+    let Some(compression) = Compression::detect(&head[..len]).map_err(fail)? else {
+        return Ok(Opened { raw: image, compression: None, _scratch: None, _packed: None });
+    };
+    let scratch = tempfile::tempdir().map_err(|e| no_room(&plain(&e)))?;
+    let unpacked = scratch.path().join("unpacked.img");
+    let to = create_like(&unpacked, path).map_err(|e| no_room(&plain(&e)))?;
+    let bar = progress.bar("unpack");
+    let limit = compressed::DEFAULT_LIMIT;
+    let result = compressed::unpack(&image, compression, &to, limit, &mut |done, total| {
+        bar.set(done, total);
+        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    interrupt::check()?;
+    result.map_err(|e| match e {
+        imgfmt::Error::HostFull(_) => no_room("no space left there"),
+        e => fail(e),
+    })?;
+    let raw = Image::open(&unpacked).map_err(fail)?;
+    Ok(Opened {
+        raw,
+        compression: Some(compression),
+        _scratch: Some(scratch),
+        _packed: Some(image),
+    })
+}
+
+fn no_room(what: &str) -> Failure {
+    let directory = std::env::temp_dir();
+    Failure::new(format!("cannot unpack it into `{}`: {what}", directory.display()))
+        .hint("let TMPDIR name a directory with room for the unpacked image")
+}
+
+/// What is wrong with the image at `path`, and the way out where one is known.
+pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
+    let failure = Failure::new(about(path, error));
+    match hint(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,244 @@
+//! What is known of an image, as text for people and as JSON for programs.
+//!
+//! ```text
+//! root.img: 64.0 MiB (67108864 bytes)
+//! ext4: uuid 6a1d2c3b-…, label `root`
+//!   blocks: 65536 of 1024 bytes, 59000 free
+//! ```
+
+use imgfmt::ext::Info;
+use imgfmt::ext::check::Report;
+use imgfmt::table::{Kind as TableKind, Partition, Table};
+use serde_json::{Value, json};
+
+use super::info::{About, VolumeAbout};
+use crate::visible::visible;
+
+/// For people.
+pub(super) fn text(about: &About) -> String {
+    let compression = about.compression.map_or(String::new(), |name| format!(", {name} unpacked"));
+    let mut text = format!("{}: {}{compression}\n", visible(&about.name), size(about.len));
+    if let Some(table) = &about.table {
+        text += &format!("partition table: {}, id {}\n", kind(table), visible(&table.id));
+        for warning in &table.warnings {
+            text += &format!("  warning: {}\n", visible(warning));
+        }
+    }
+    for volume in &about.volumes {
+        text += &volume_text(volume);
+    }
+    text
+}
+
+fn volume_text(volume: &VolumeAbout) -> String {
+    let mut text = String::new();
+    if let Some(partition) = &volume.partition {
+        let name = match &partition.label {
+            Some(label) => format!(", name `{}`", visible(label)),
+            None => String::new(),
+        };
+        let (number, start) = (partition.number, partition.start);
+        text += &format!("partition {number}: {} at byte {start}{name}\n", size(volume.len));
+    }
+    text += match &volume.probe {
+        None => "nothing known".to_owned(),
+        Some(probe) => {
+            let mut line = probe.kind.name().to_owned();
+            if let Some(uuid) = &probe.uuid {
+                line += &format!(": uuid {}", visible(uuid));
+            }
+            if let Some(label) = &probe.label {
+                line += &format!(", label `{}`", visible(label));
+            }
+            line
+        }
+    }
+    .as_str();
+    text.push('\n');
+    if let Some((info, needs_recovery)) = &volume.ext {
+        text += &ext_text(info, *needs_recovery);
+    }
+    if let Some(error) = &volume.error {
+        text += &format!("  cannot be read: {}\n", visible(&error.to_string()));
+    }
+    if let Some(report) = &volume.check {
+        text += &check_text(report);
+    }
+    text
+}
+
+fn ext_text(info: &Info, needs_recovery: bool) -> String {
+    let mut text = format!(
+        "  blocks: {} of {} bytes, {} free\n  inodes: {} of {} bytes, {} free\n",
+        info.blocks,
+        info.block_size,
+        info.free_blocks,
+        info.inodes,
+        info.inode_size,
+        info.free_inodes
+    );
+    text += &format!("  features: {}\n", info.features.join(" "));
+    text += &format!("  state: {}", state(info));
+    if needs_recovery {
+        text += ", the journal has to be replayed";
+    }
+    text.push('\n');
+    if !info.last_mounted.is_empty() {
+        let at = String::from_utf8_lossy(&info.last_mounted).into_owned();
+        text += &format!("  last mounted at: {}\n", visible(&at));
+    }
+    text
+}
+
+fn check_text(report: &Report) -> String {
+    let verdict = match report.total {
+        0 => "clean".to_owned(),
+        1 => "1 finding".to_owned(),
+        total => format!("{total} findings"),
+    };
+    let mut text = format!(
+        "  check: {verdict} ({} inodes, {} directories, {} blocks in use)\n",
+        report.inodes, report.directories, report.blocks
+    );
+    for finding in &report.findings {
+        text += &format!("    {}\n", visible(&finding.to_string()));
+    }
+    match report.total - report.findings.len() as u64 {
+        0 => {}
+        more => text += &format!("    and {more} more\n"),
+    }
+    for what in &report.not_checked {
+        text += &format!("  not checked: {}\n", visible(what));
+    }
+    text
+}
+
+fn state(info: &Info) -> &'static str {
+    match (info.has_errors, info.is_unmounted) {
+        (true, _) => "with errors",
+        (false, true) => "clean",
+        (false, false) => "not unmounted",
+    }
+}
+
+fn kind(table: &Table) -> &'static str {
+    match table.kind {
+        TableKind::Mbr => "mbr",
+        TableKind::Gpt => "gpt",
+    }
+}
+
+/// `64.0 MiB (67108864 bytes)`.
+fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut shift = 10;
+    let Some(mut unit) = units.first().filter(|_| bytes >= 1024) else {
+        return format!("{bytes} bytes");
+    };
+    for next in &units[1..] {
+        if bytes >> (shift + 10) == 0 {
+            break;
+        }
+        (unit, shift) = (next, shift + 10);
+    }
+    let tenths = (u128::from(bytes) * 10) >> shift;
+    format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
+}
+
+/// For programs; its shape is told by `--help`.
+pub(super) fn json(about: &About) -> Value {
+    let table = about.table.as_ref().map(|table| {
+        json!({
+            "kind": kind(table),
+            "id": table.id,
+            "sector_bytes": table.sector_len,
+            "warnings": table.warnings,
+        })
+    });
+    json!({
+        "image": about.name,
+        "bytes": about.len,
+        "compression": about.compression,
+        "table": table,
+        "volumes": about.volumes.iter().map(volume_json).collect::<Vec<_>>(),
+    })
+}
+
+fn volume_json(volume: &VolumeAbout) -> Value {
+    let partition = volume.partition.as_ref();
+    let of = |f: fn(&Partition) -> Value| partition.map_or(Value::Null, f);
+    let probe = volume.probe.as_ref();
+    json!({
+        "partition": of(|partition| partition.number.into()),
+        "start": partition.map_or(0, |partition| partition.start),
+        "bytes": volume.len,
+        "part_uuid": of(|partition| partition.part_uuid.clone().into()),
+        "part_label": of(|partition| partition.label.clone().into()),
+        "holds": probe.map(|probe| probe.kind.name()),
+        "uuid": probe.and_then(|probe| probe.uuid.clone()),
+        "label": probe.and_then(|probe| probe.label.clone()),
+        "ext": volume.ext.as_ref().map(|(info, needs_recovery)| ext_json(info, *needs_recovery)),
+        "check": volume.check.as_ref().map(check_json),
+        "error": volume.error.as_ref().map(ToString::to_string),
+    })
+}
+
+fn ext_json(info: &Info, needs_recovery: bool) -> Value {
+    let last_mounted = (!info.last_mounted.is_empty())
+        .then(|| String::from_utf8_lossy(&info.last_mounted).into_owned());
+    json!({
+        "kind": info.kind.to_string(),
+        "block_size": info.block_size,
+        "blocks": info.blocks,
+        "free_blocks": info.free_blocks,
+        "inode_size": info.inode_size,
+        "inodes": info.inodes,
+        "free_inodes": info.free_inodes,
+        "features": info.features,
+        "state": state(info),
+        "needs_recovery": needs_recovery,
+        "last_mounted": last_mounted,
+    })
+}
+
+fn check_json(report: &Report) -> Value {
+    let findings: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "kind": finding.kind.name(),
+                "place": finding.place.to_string(),
+                "what": finding.what,
+            })
+        })
+        .collect();
+    json!({
+        "clean": report.is_clean(),
+        "total": report.total,
+        "findings": findings,
+        "not_checked": report.not_checked,
+        "inodes": report.inodes,
+        "directories": report.directories,
+        "blocks": report.blocks,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_told_twice() {
+        for (bytes, shown) in [
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB (1024 bytes)"),
+            (1 << 20, "1.0 MiB (1048576 bytes)"),
+            ((1 << 20) - 1, "1023.9 KiB (1048575 bytes)"),
+            (17 << 40, "17.0 TiB (18691697672192 bytes)"),
+            (u64::MAX, "15.9 EiB (18446744073709551615 bytes)"),
+        ] {
+            assert_eq!(size(bytes), shown);
+        }
+    }
+}
