@@ -3,22 +3,32 @@
 //! [`Fs::open`] reads a file system as it is. [`Fs::begin`] starts a [`Transaction`], which has the same readers, sees
 //! its own edits, and ends in [`Changes`](crate::Changes): what is to be written, and nothing was until then.
 //!
-//! ```no_run
-//! use imgfmt::{ImageMut, Volume, ext::Fs};
+//! ```
+//! use imgfmt::{Image, Volume, ext::{FileType, Fs}};
 //!
-//! # fn main() -> imgfmt::Result<()> {
-//! let mut image = ImageMut::open("root.img".as_ref())?;
-//! let changes = {
-//!     let fs = Fs::open(Volume::whole(&image))?;
-//!     let mut tx = fs.begin(1_767_225_600)?;
-//!     tx.write("/etc/hostname", "guest\n")?;
-//!     tx.create_dir_all("/etc/xenjobs.d")?;
-//!     tx.finish()?
-//! };
-//! image.commit(&changes)?;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # use imgfmt::compressed::{Compression, unpack};
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("root.img");
+//! # let stock = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/images/ext4-acl.img.zst");
+//! # let file = std::fs::File::create(&path)?;
+//! # let mut go_on = |_, _| std::ops::ControlFlow::Continue(());
+//! # unpack(&Image::open(stock.as_ref())?, Compression::Zstd, &file, 1 << 30, &mut go_on)?;
+//! let image = Image::open(&path)?;
+//! let fs = Fs::open(Volume::whole(&image))?;
+//! assert_eq!((fs.info().block_size, fs.info().inode_size), (4096, 256));
+//! for entry in fs.read_dir("/etc")? {
+//!     if entry.kind == FileType::File {
+//!         let meta = fs.metadata(format!("/etc/{}", entry.name.display()))?;
+//!         println!("{:4o} {:5} {}", meta.mode, meta.len, entry.name.display());
+//!     }
+//! }
+//! let fstab = fs.xattrs("/etc/fstab")?;
+//! assert!(fstab.iter().any(|xattr| xattr.name == "system.posix_acl_access"));
 //! # Ok(())
 //! # }
 //! ```
+//! How an edit goes is shown at the [root of this crate](crate).
 //!
 //! Paths are those of the image: they start at its root whether or not they begin with `/`, and symbolic links never
 //! lead out of it.

@@ -12,7 +12,7 @@ use super::operate::Operation;
 
 const NOW: i64 = 1_767_225_600;
 /// Names that a walk looks at, at most: lying directories can hold more than there is memory.
-const NAMES_MAX: usize = 3_000;
+const NAMES_MAX: usize = 1_000;
 /// Bytes of a file that a walk reads, at most.
 const READ_MAX: u64 = 1 << 20;
 /// Operations of an edit, at most.
