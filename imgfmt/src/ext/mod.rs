@@ -37,6 +37,7 @@ mod file;
 mod fs;
 mod geometry;
 mod group;
+mod in_use;
 mod inode;
 mod journal;
 mod map;

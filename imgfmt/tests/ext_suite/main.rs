@@ -10,3 +10,4 @@ mod journal;
 mod orphans;
 mod random;
 mod support;
+mod unclean;
