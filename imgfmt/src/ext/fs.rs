@@ -14,6 +14,7 @@ use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Geometry;
+use crate::ext::in_use;
 use crate::ext::journal::{self, Copy, Recovery};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
@@ -185,7 +186,9 @@ impl<'a> Fs<'a> {
     ///
     /// # Errors
     /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
-    /// feature that an edit would leave wrong, [`Error::NotClean`] where `e2fsck` has to look first.
+    /// feature that an edit would leave wrong, [`Error::NotClean`] where `e2fsck` has to look first. Where the kernel noted
+    /// an error, or a file system without journal was not unmounted, all inodes are looked at, and what is in use must be
+    /// marked so; the mark of the error stays.
     pub fn begin(&self, now: i64) -> Result<Transaction<'_>> {
         self.geometry.features.check_writable()?;
         let linux_only = self.geometry.is_wide()
@@ -196,32 +199,33 @@ impl<'a> Fs<'a> {
                     .to_owned(),
             ));
         }
-        self.check_clean()?;
-        match &self.recovery {
-            Some(recovery) => recovery.check_errno()?,
+        let has_errno = match &self.recovery {
+            Some(recovery) => recovery.has_errno(),
             None if self.geometry.features.compat.contains(Compat::HAS_JOURNAL) => {
-                journal::check_empty(self)?;
+                journal::check_empty(self)?
             }
-            None => {}
+            None => false,
+        };
+        let is_clean = self.superblock.state.get() & (STATE_VALID | STATE_ERROR) == STATE_VALID;
+        if has_errno || !is_clean {
+            self.check_in_use()?;
         }
         let mut tx = Transaction::new(self, now);
-        if self.recovery.is_some() {
+        if self.recovery.is_some() || !is_clean {
             tx.recount()?;
         }
         tx.free_orphans()?;
         Ok(tx)
     }
 
-    fn check_clean(&self) -> Result<()> {
-        let not_clean = |what: &str| Err(Error::NotClean(format!("{what} (run `e2fsck` on it)")));
-        let state = self.superblock.state.get();
-        if state & STATE_ERROR != 0 {
-            return not_clean("it is marked as having errors");
-        }
-        if state & STATE_VALID == 0 {
-            return not_clean("it was not unmounted");
-        }
-        Ok(())
+    /// Look at all inodes, whether each of them, and each of their blocks, is marked as in use and belongs to one file
+    /// (`inode bitmap`, `block bitmap`). An edit relies on that. [`begin`](Self::begin) looks only where there is reason
+    /// for doubt, since this reads all inode tables.
+    ///
+    /// # Errors
+    /// [`Error::NotClean`] where one is not; [`Error::Corrupt`] where an inode or its map is damaged.
+    pub fn check_in_use(&self) -> Result<()> {
+        in_use::check(self)
     }
 
     /// The volume.

@@ -264,6 +264,11 @@ impl GroupDesc {
         }
     }
 
+    /// Whether flags, and what says how much was never written, hold: without checksums they do not.
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.has_csum
+    }
+
     /// Whether the block bitmap was never written. Without checksums the flag means nothing.
     pub(crate) fn is_block_uninit(&self) -> bool {
         self.has_csum && self.lo().flags.get() & BLOCK_UNINIT != 0

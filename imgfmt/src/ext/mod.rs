@@ -53,6 +53,7 @@ mod finish;
 mod fs;
 mod geometry;
 mod group;
+mod in_use;
 mod inline;
 mod inode;
 mod journal;

@@ -8,7 +8,7 @@ use imgfmt::Volume;
 use imgfmt::ext::Fs;
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::support::{NOW, Random, TestImage, noise, run_ok};
+use crate::support::{NOW, Random, TestImage, noise, run, run_ok};
 
 /// (`mke2fs` arguments, KiB)
 const KINDS: &[(&str, u64)] = &[
@@ -49,6 +49,20 @@ fn fast_commits_at(image: &TestImage, block_size: usize) -> Option<usize> {
     let (incompat, maxlen, count) = (word(at + 0x28), word(at + 0x10), word(at + 0x54));
     let at = log_at(image, block_size, maxlen - count + 1);
     (incompat & 0x20 != 0 && bytes[at..at + 2] == [9, 0]).then_some(at)
+}
+
+/// Whether the kernel mounts a copy.
+fn mounts(image: &TestImage) -> bool {
+    let (twin, at) = (image.twin(), tempfile::tempdir().expect("a mount point"));
+    let (path, at) = (twin.path(), at.path().display().to_string());
+    let output = run("mount", &["-o", "loop", path.to_str().expect("plain"), &at]);
+    if output.status.success() {
+        while !run("umount", &[&at]).status.success() {
+            // A child of another test holds our files open between fork and exec.
+            std::thread::yield_now();
+        }
+    }
+    output.status.success()
 }
 
 /// Ours, unedited and edited, must be what the kernel makes of a twin.
@@ -149,7 +163,14 @@ fn random_work_is_replayed_as_the_kernel_does() {
             }
         });
         found += usize::from(fast_commits_at(&image, block_size(args)).is_some());
-        compare(&image, &format!("{args} round {round}"));
+        let what = format!("{args} round {round}");
+        if !mounts(&image) {
+            // There are fast commits of its own that the kernel does not replay; ours must be sound.
+            image.edit(|_| Ok(())).expect(&what);
+            image.fsck();
+            continue;
+        }
+        compare(&image, &what);
     }
     // Some rounds end in a whole commit.
     assert!(found > KINDS.len(), "only {found} images have fast commits");
@@ -254,11 +275,7 @@ fn damage_ends_fast_commits_where_it_ends_them_for_the_kernel() {
                     let text = error.to_string();
                     assert!(text.starts_with("corrupt image: ext fast commits: "), "{text}");
                     // The kernel does not mount it, either.
-                    let at = tempfile::tempdir().expect("a mount point");
-                    let (path, at) = (lie.path(), at.path().display().to_string());
-                    let path = path.to_str().expect("plain");
-                    let output = crate::support::run("mount", &["-o", "loop", path, &at]);
-                    assert!(!output.status.success(), "byte {byte} of block {block}: {text}");
+                    assert!(!mounts(&lie), "byte {byte} of block {block}: {text}");
                 }
             }
         }

@@ -21,3 +21,4 @@ mod ops_twin;
 mod orphans;
 mod random;
 mod support;
+mod unclean;

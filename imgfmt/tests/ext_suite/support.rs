@@ -16,7 +16,7 @@ pub(crate) const NOW: i64 = 1_767_225_600;
 /// Run a program that the tests cannot do without.
 pub(crate) fn run(program: &str, args: &[&str]) -> Output {
     let package = match program {
-        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" => "e2fsprogs",
+        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" => "e2fsprogs",
         _ => "mount",
     };
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());

@@ -54,8 +54,8 @@ pub(super) fn map_blocks(blocks: &impl Blocks) -> Result<Vec<BlockNr>> {
     Ok(map::walk(blocks, &inode(blocks)?)?.own)
 }
 
-/// The log of a file system that does not need it must hold nothing.
-pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<()> {
+/// The log of a file system that does not need it must hold nothing. Returns whether the kernel noted an error there.
+pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<bool> {
     let bytes = blocks.read_block(superblock_location(blocks)?)?;
     let (superblock, _) = Superblock::ref_from_prefix(&bytes).expect("a block has 1024 bytes");
     let version = superblock.header.blocktype.get();
@@ -64,9 +64,8 @@ pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<()> {
     {
         return Err(damaged(InodeNr(blocks.superblock().journal_inum.get()), "no superblock"));
     }
-    check_errno(superblock)?;
     match superblock.start.get() {
-        0 => Ok(()),
+        0 => Ok(superblock.errno.get() != 0),
         // The kernel would throw the log away.
         _ => Err(Error::NotClean("its journal is not empty (run `e2fsck` on it)".to_owned())),
     }
@@ -78,16 +77,6 @@ pub(crate) fn check_sound(blocks: &impl Blocks) -> Result<()> {
     let format = Format::new(&bytes, blocks.geometry().block_size, held(blocks)?)?;
     Map::new(blocks, format.maxlen)?;
     Ok(())
-}
-
-/// The kernel keeps in the journal that it met an error, until the next mount.
-pub(super) fn check_errno(superblock: &Superblock) -> Result<()> {
-    match superblock.errno.get() {
-        0 => Ok(()),
-        _ => Err(Error::NotClean(
-            "its journal says that there was an error (run `e2fsck` on it)".to_owned(),
-        )),
-    }
 }
 
 /// Blocks that the journal's file may have by its length.

@@ -7,7 +7,7 @@ use zerocopy::FromBytes;
 use super::fast_commit::{self, Record};
 use super::fast_commit_replay::{self, Outcome};
 use super::format::Format;
-use super::log::{Map, check_errno, held, superblock_location};
+use super::log::{Map, held, superblock_location};
 use super::replay::{Replay, replay};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
@@ -62,7 +62,7 @@ impl Recovery {
         let bytes = blocks.read_block(at)?.into_owned();
         let format = Format::new(&bytes, geometry.block_size, held(blocks)?)?;
         let (superblock, _) = Superblock::ref_from_prefix(&bytes).expect("a block has 1024 bytes");
-        let has_errno = check_errno(superblock).is_err();
+        let has_errno = superblock.errno.get() != 0;
         if format.start == 0 {
             return Ok(Self {
                 copies: BTreeMap::new(),
@@ -111,14 +111,9 @@ impl Recovery {
         self.superblock.is_none()
     }
 
-    /// Refuse a journal in which the kernel left an error.
-    pub(crate) fn check_errno(&self) -> Result<()> {
-        match self.has_errno {
-            false => Ok(()),
-            true => Err(Error::NotClean(
-                "its journal says that there was an error (run `e2fsck` on it)".to_owned(),
-            )),
-        }
+    /// Whether the kernel left an error in the journal, which stays there.
+    pub(crate) fn has_errno(&self) -> bool {
+        self.has_errno
     }
 
     /// The journal's superblock as it is to become, and its block.
