@@ -14,6 +14,8 @@
 //!
 //! Nothing here knows a file system: steps are bytes at offsets.
 
+#![forbid(unsafe_code)]
+
 use crate::Storage;
 use crate::changes::Changes;
 use crate::error::Result;

@@ -15,6 +15,8 @@
 //! Digests are CRC-64: they find accidents, not forgeries. Who may leave an undo file is for the reader of the file to
 //! check ([`crate::undo_file`]).
 
+#![forbid(unsafe_code)]
+
 use crate::Storage;
 use crate::changes::Changes;
 use crate::error::{Error, Result};

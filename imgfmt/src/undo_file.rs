@@ -8,6 +8,8 @@
 //! The bytes in it are written into the image. So it must belong to whoever may write to the image anyway: its owner, or
 //! who opens it.
 
+#![forbid(unsafe_code)]
+
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Read, Write};
