@@ -8,7 +8,7 @@ use imgfmt::Volume;
 use imgfmt::ext::Fs;
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::support::{NOW, Random, TestImage, noise, run, run_ok};
+use crate::support::{NOW, Random, TestImage, Tree, noise, run, run_ok};
 
 /// (`mke2fs` arguments, KiB)
 const KINDS: &[(&str, u64)] = &[
@@ -65,15 +65,26 @@ fn mounts(image: &TestImage) -> bool {
     output.status.success()
 }
 
+/// A tree without the link counts of directories: the kernel counts none of the directories that it replays, and e2fsck
+/// complains. Ours are e2fsck's to judge.
+fn without_dir_links(tree: Tree) -> Tree {
+    let blank = |line: String| match line.starts_with("d ") {
+        true => line.split(' ').enumerate().filter(|&(at, _)| at != 5).map(|(_, w)| w).collect(),
+        false => line,
+    };
+    tree.into_iter().map(|(path, line)| (path, blank(line))).collect()
+}
+
 /// Ours, unedited and edited, must be what the kernel makes of a twin.
 fn compare(image: &TestImage, what: &str) {
     let kernel = image.twin();
     kernel.with_kernel(|_| {});
-    let (ours, truth) = (image.tree(), kernel.kernel_tree());
+    let truth = without_dir_links(kernel.kernel_tree());
+    let ours = without_dir_links(image.tree());
     assert_eq!(ours, truth, "{what}");
     image.edit(|_| Ok(())).expect(what);
     image.fsck();
-    assert_eq!(image.kernel_tree(), truth, "{what}");
+    assert_eq!(without_dir_links(image.kernel_tree()), truth, "{what}");
     image.edit(|tx| tx.write("/edited", noise(1, 20_000))).expect(what);
     image.fsck();
 }
