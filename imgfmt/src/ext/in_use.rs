@@ -6,7 +6,8 @@
 //! ```text
 //! group 0, bitmap 0b1111, inode 12: 4 at 90, map 89 | inode 13: 1 at 93      93 is not marked, or has two owners: refused
 //! ```
-//! Nothing else is checked: neither names nor counts of links, nor whether what is marked is in use.
+//! Counts of what is free must agree with the bitmaps, too. Nothing else is checked: neither names nor counts of links,
+//! nor whether what is marked is in use. Bad blocks, which belong to nobody, are refused: no disk image has any.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,9 @@ use crate::ext::map::{self, Mapping};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 
+/// The inode that has the bad blocks of the disk; and where the map of an inode lies.
+const BAD_BLOCKS: InodeNr = InodeNr(1);
+const MAP: std::ops::Range<usize> = 0x28..0x64;
 /// The most bytes that are held: one bit for each block of a group in which something is in use.
 const LEN_MAX: usize = 32 << 20;
 
@@ -36,11 +40,33 @@ pub(crate) fn check(blocks: &impl Blocks) -> Result<()> {
             claims.group(&desc)?;
         }
     }
+    for group in (0..blocks.geometry().group_count).map(GroupNr) {
+        check_counts(blocks, &group::read(blocks, group)?)?;
+    }
     Ok(())
 }
 
 fn not_clean(what: &str) -> Error {
     Error::NotClean(format!("{what} (run `e2fsck` on it)"))
+}
+
+/// A descriptor must count what its bitmaps say; those end in bits that are set.
+fn check_counts(blocks: &impl Blocks, desc: &GroupDesc) -> Result<()> {
+    let (geometry, group) = (blocks.geometry(), desc.group());
+    let len = u32::try_from(geometry.group_len(group)).expect("blocks of a group");
+    let bits = bitmap::blocks(blocks, desc)?;
+    let free = |bits: &[u8], from, to| (from..to).filter(|&i| !bitmap::get(bits, i)).count();
+    let all = u32::try_from(bits.len() * 8).expect("64 KiB times 8");
+    let blocks_free = free(&bits, 0, len);
+    let inodes = bitmap::inodes(blocks, desc)?;
+    let inodes_free = free(&inodes, 0, geometry.inodes_per_group.get());
+    if blocks_free != desc.free_blocks() as usize
+        || inodes_free != desc.free_inodes() as usize
+        || free(&bits, len, all) > 0
+    {
+        return Err(not_clean(&format!("group {group} counts what is free otherwise")));
+    }
+    Ok(())
 }
 
 struct Claims<'a, B> {
@@ -68,6 +94,10 @@ impl<B: Blocks> Claims<'_, B> {
                 let is_used = bytes[..2] != [0; 2] && bytes[0x1A..0x1C] != [0; 2];
                 let is_marked = bitmap::get(&bits, nr);
                 let nr = InodeNr(desc.group().0 * per_group + nr + 1);
+                // Without names, and so without links: what they hold is the file system's own.
+                if nr == BAD_BLOCKS && bytes[MAP].iter().any(|&byte| byte != 0) {
+                    return Err(not_clean("it has bad blocks"));
+                }
                 if nr != InodeNr::ROOT && nr.0 < geometry.first_inode || !is_used {
                     continue;
                 }

@@ -6,6 +6,8 @@ use imgfmt::Error;
 
 use crate::support::{TestImage, noise, run_ok};
 
+const WRONG: &str = "group 0 counts what is free otherwise";
+
 fn debugfs(image: &TestImage, request: &str) -> String {
     let path = image.path();
     run_ok("debugfs", &["-w", "-R", request, path.to_str().expect("a plain path")])
@@ -53,9 +55,16 @@ fn what_is_in_use_and_marked_free_is_not_edited_over() {
             for (request, expected) in [
                 (format!("freeb {block}"), format!("block {block} of inode")),
                 (format!("freei <{inode}>"), format!("inode {inode} is in use, but marked free")),
+                (
+                    "set_bg 0 free_blocks_count 5\nset_bg 0 checksum calc".to_owned(),
+                    WRONG.to_owned(),
+                ),
+                ("sif <1> block[0] 3000".to_owned(), "it has bad blocks".to_owned()),
             ] {
                 let lie = image.twin();
-                debugfs(&lie, &request);
+                for request in request.lines() {
+                    debugfs(&lie, request);
+                }
                 debugfs(&lie, &format!("ssv state {state}"));
                 match lie.edit(|tx| tx.write("/new", "new\n")) {
                     Err(Error::NotClean(what)) => assert!(what.contains(&expected), "{what}"),
