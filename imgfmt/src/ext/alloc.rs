@@ -32,7 +32,7 @@ impl Transaction<'_> {
         let first = BlockNr(self.geometry().group_start(group) + u64::from(index));
         group::check_not_metadata(self, first, count.into())?;
         self.check_untouched(first, count.into())?;
-        let mut bits = bitmap::blocks(self, &desc)?.into_owned();
+        let mut bits = self.block_bits(&desc)?;
         (index..index + count).for_each(|i| bitmap::set(&mut bits, i));
         let free = desc.free_blocks().checked_sub(count).ok_or_else(|| count_wrong(group))?;
         self.put_block_bitmap(desc, bits, free)?;
@@ -97,6 +97,27 @@ impl Transaction<'_> {
         }
     }
 
+    /// The block bitmap of a group, to be edited. It and the descriptor must agree: a count that is wrong would be carried
+    /// on by the edit.
+    fn block_bits(&self, desc: &GroupDesc) -> Result<Vec<u8>> {
+        let bits = bitmap::blocks(self, desc)?.into_owned();
+        let len = u32::try_from(self.geometry().group_len(desc.group())).expect("of a group");
+        match len - bitmap::count(&bits, len) == desc.free_blocks() {
+            true => Ok(bits),
+            false => Err(count_wrong(desc.group())),
+        }
+    }
+
+    /// The same of inodes.
+    fn inode_bits(&self, desc: &GroupDesc) -> Result<Vec<u8>> {
+        let bits = bitmap::inodes(self, desc)?.into_owned();
+        let len = self.geometry().inodes_per_group.get();
+        match len - bitmap::count(&bits, len) == desc.free_inodes() {
+            true => Ok(bits),
+            false => Err(count_wrong(desc.group())),
+        }
+    }
+
     fn put_block_bitmap(&mut self, mut desc: GroupDesc, bits: Vec<u8>, free: u32) -> Result<()> {
         desc.clear_block_uninit();
         desc.set_free_blocks(free);
@@ -116,7 +137,7 @@ impl Transaction<'_> {
             let desc = group::read(self, group)?;
             let here = (self.geometry().group_len(group) - u64::from(index)).min(left);
             let len = u32::try_from(here).expect("blocks of a group");
-            let mut bits = bitmap::blocks(self, &desc)?.into_owned();
+            let mut bits = self.block_bits(&desc)?;
             for i in index..index + len {
                 if !bitmap::get(&bits, i) {
                     let twice = self.geometry().group_start(group) + u64::from(i);
@@ -156,7 +177,7 @@ impl Transaction<'_> {
             let desc = group::read(self, group)?;
             let here = (self.geometry().group_len(group) - u64::from(index)).min(left);
             let len = u32::try_from(here).expect("blocks of a group");
-            let mut bits = bitmap::blocks(self, &desc)?.into_owned();
+            let mut bits = self.block_bits(&desc)?;
             let differ: Vec<u32> =
                 (index..index + len).filter(|&i| bitmap::get(&bits, i) != is_used).collect();
             for &i in &differ {
@@ -222,7 +243,7 @@ impl Transaction<'_> {
             let reserved = if group.0 == 0 { self.geometry().first_inode - 1 } else { 0 };
             let from = reserved.min(per_group);
             if let Some((index, _)) = bitmap::find_run(&bits, from, per_group, 1) {
-                let bits = bits.into_owned();
+                let bits = self.inode_bits(&desc)?;
                 return self.take_inode(desc, bits, index, is_dir);
             }
         }
@@ -279,7 +300,7 @@ impl Transaction<'_> {
     pub(crate) fn free_inode(&mut self, nr: InodeNr, is_dir: bool) -> Result<()> {
         let (group, index) = self.geometry().group_of_inode(nr)?;
         let mut desc = group::read(self, group)?;
-        let mut bits = bitmap::inodes(self, &desc)?.into_owned();
+        let mut bits = self.inode_bits(&desc)?;
         if nr.0 < self.geometry().first_inode || !bitmap::get(&bits, index) {
             return Err(Error::corrupt(format!("inode {nr} is in use, but reserved or free")));
         }

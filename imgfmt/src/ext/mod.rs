@@ -58,6 +58,7 @@ mod inline;
 mod inode;
 mod journal;
 mod map;
+mod neighbours;
 mod nr;
 mod ondisk;
 mod ops;

@@ -18,6 +18,7 @@ use crate::ext::fs::Fs;
 use crate::ext::geometry::Geometry;
 use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
+use crate::ext::neighbours;
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 use crate::ext::ondisk::superblock::Superblock;
 
@@ -193,6 +194,9 @@ impl<'a> Transaction<'a> {
     pub(crate) fn put_inode(&mut self, mut inode: Inode) -> Result<()> {
         inode.seal(self.geometry());
         let (block, offset) = inode::location(self, inode.nr())?;
+        if !self.meta.contains_key(&block) {
+            neighbours::check(self, inode.nr())?;
+        }
         let bytes = inode.bytes();
         self.edit_block(block, |table| table[offset..offset + bytes.len()].copy_from_slice(bytes))
     }

@@ -87,3 +87,38 @@ fn a_block_of_two_files_is_found() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Nothing says that these are not clean: an edit meets the damage only where it goes.
+#[test]
+fn damage_where_an_edit_goes_is_not_carried_on() {
+    for args in ["-t ext2 -b 1024", "-t ext4 -b 1024 -O ^extent,^64bit", "-t ext4 -b 4096"] {
+        let image = populated(args);
+        let stats = run_ok("dumpe2fs", &[image.path().to_str().expect("a plain path")]);
+        let table = stats.lines().find_map(|line| line.trim().strip_prefix("Inode table at "));
+        let table = table.and_then(|rest| rest.split('-').next()).expect("a table").to_owned();
+        let mut lies = vec![
+            (
+                "set_bg 0 free_blocks_count 5\nset_bg 0 checksum calc".to_owned(),
+                "counts of group 0",
+            ),
+            (
+                "set_bg 0 free_inodes_count 5\nset_bg 0 checksum calc".to_owned(),
+                "counts of group 0",
+            ),
+            ("sif <1> block[0] 3000".to_owned(), "bad blocks"),
+        ];
+        // debugfs writes pointers, not extents.
+        if !args.contains("4096") {
+            lies.push((format!("sif /two block[IND] {table}"), "maps tables of the file system"));
+            lies.push((format!("sif /two block[2] {table}"), "maps tables of the file system"));
+        }
+        for (request, expected) in lies {
+            let lie = image.twin();
+            for request in request.lines() {
+                debugfs(&lie, request);
+            }
+            let error = lie.edit(|tx| tx.write("/new", noise(2, 3000))).expect_err(&request);
+            assert!(error.to_string().contains(expected), "{args} {request}: {error}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What lies in one block of an inode table beside the inode that is edited.
+//!
+//! Writing an inode writes its neighbours too. One of them that maps the tables of its own groups shows that the image
+//! is damaged where the edit goes: the new inode, or the bitmap that says so, would change a file's content. Reading all
+//! maps would find every such file and cost as much as all inode tables; the block is at hand anyway, and so are the
+//! descriptors of its groups.
+//!
+//! ```text
+//! table at block 36, inode 12 beside inode 14: i_block … 41 40 34      41 lies in the table: refused
+//! ```
+//! Only what an inode itself names is looked at: its direct blocks, the first blocks of its lists or of its tree.
+
+use crate::error::{Error, Result};
+use crate::ext::blocks::Blocks;
+use crate::ext::file::is_fast_link;
+use crate::ext::group;
+use crate::ext::inode::{FileType, Inode};
+use crate::ext::map;
+use crate::ext::map::extents::Node;
+use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
+use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
+
+/// The inode that has the bad blocks of the disk.
+const BAD_BLOCKS: InodeNr = InodeNr(1);
+/// The most groups whose tables are looked at, around that of the inode.
+const GROUPS_MAX: u32 = 64;
+
+/// Look at all inodes in the block of the table that has inode `nr`, before it is changed.
+///
+/// # Errors
+/// [`Error::NotClean`] where one of them maps what is the file system's own.
+pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
+    let geometry = blocks.geometry();
+    let (group, index) = geometry.group_of_inode(nr)?;
+    let per_block = u32::try_from(geometry.block_size / geometry.inode_size).expect("few");
+    let first = index - index % per_block;
+    let desc = group::read(blocks, group)?;
+    let table = blocks.read_block(BlockNr(desc.inode_table().0 + u64::from(first / per_block)))?;
+    let own = own_blocks(blocks, group)?;
+    // The rest of the table was perhaps never written.
+    let unused = if desc.has_checksum() { desc.itable_unused() } else { 0 };
+    let in_group = first..geometry.inodes_per_group.get().saturating_sub(unused);
+    for (index, bytes) in in_group.zip(table.chunks_exact(geometry.inode_size)) {
+        let nr = InodeNr(group.0 * geometry.inodes_per_group.get() + index + 1);
+        let inode = Inode::from_bytes(nr, bytes.to_vec());
+        if nr == BAD_BLOCKS && inode.base().block != [0; BLOCK_LEN] {
+            return Err(not_clean("it has bad blocks, which no disk image has"));
+        }
+        let is_kept = nr != InodeNr::ROOT && nr.0 < geometry.first_inode;
+        if is_kept || inode.links_count() == 0 {
+            continue;
+        }
+        let taken = |at: u64, len: u64| own.iter().any(|&(s, n)| at < s + n && s < at + len);
+        if let Some((at, _)) = named(blocks, &inode).into_iter().find(|&(at, n)| taken(at, n)) {
+            return Err(not_clean(&format!("inode {nr} maps tables of the file system at {at}")));
+        }
+    }
+    Ok(())
+}
+
+fn not_clean(what: &str) -> Error {
+    Error::NotClean(format!("{what} (run `e2fsck` on it)"))
+}
+
+/// Bitmaps and tables of the groups that keep them together with `group`: first block and count.
+fn own_blocks(blocks: &impl Blocks, group: GroupNr) -> Result<Vec<(u64, u64)>> {
+    let geometry = blocks.geometry();
+    let together = geometry.groups_per_flex.min(GROUPS_MAX);
+    let first = group.0 - group.0 % together;
+    let end = first.saturating_add(together).min(geometry.group_count);
+    let mut own = Vec::new();
+    for group in (first..end).map(GroupNr) {
+        let desc = group::read(blocks, group)?;
+        own.extend(desc.own_blocks(geometry).map(|(start, count)| (start.0, count)));
+    }
+    Ok(own)
+}
+
+/// Blocks that an inode names itself, data or map: first and count. Damage elsewhere in it is for its readers to find.
+fn named(blocks: &impl Blocks, inode: &Inode) -> Vec<(u64, u64)> {
+    let is_mapped = match FileType::from_mode(inode.mode()) {
+        Some(FileType::File | FileType::Directory) => true,
+        Some(FileType::Symlink) => !is_fast_link(blocks, inode),
+        _ => false,
+    };
+    if !is_mapped || inode.has(flag::INLINE_DATA) {
+        return Vec::new();
+    }
+    if !inode.has(flag::EXTENTS) {
+        let words = inode.base().block.chunks_exact(4).enumerate();
+        let numbers = words.map(|(at, _)| map::indirect::number(&inode.base().block, at));
+        return numbers.filter(|&n| n != 0).map(|n| (n.into(), 1)).collect();
+    }
+    match Node::new(&inode.base().block, None) {
+        Ok(root) if root.depth() == 0 => {
+            root.extents().iter().map(|e| (e.start().0, e.len().into())).collect()
+        }
+        Ok(root) => root.indexes().iter().map(|index| (index.leaf().0, 1)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
