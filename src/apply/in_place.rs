@@ -61,15 +61,15 @@ pub(super) fn refused(path: &Path, error: &imgfmt::Error) -> Failure {
             "enlarge the file system with `truncate` and `resize2fs`, or remove files in it; where it is the journal \
              that is too small, leave out --in-place",
         ),
-        imgfmt::Error::Io { .. } => {
-            failure.hint("an edit that is half done is brought to an end when the image is opened next")
-        }
+        imgfmt::Error::Io { .. } => failure.hint(
+            "`autoxen image recover` brings the image back; the same command does, too, and goes on",
+        ),
         _ => failure,
     }
 }
 
 /// Whether the process may use `path` so; the host's words where not.
-fn may(path: &Path, access: Access) -> std::result::Result<(), String> {
+pub(crate) fn may(path: &Path, access: Access) -> std::result::Result<(), String> {
     rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).map_err(|e| plain(&e.into()))
 }
 

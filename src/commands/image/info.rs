@@ -80,31 +80,16 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
     let raw = &opened.raw;
     let table = table::read(raw).map_err(fail)?;
     let mut volumes = Vec::new();
-    match (&table, args.partition) {
-        (None, Some(_)) => {
-            let what = format!("image `{}` has no partition table", args.image.display());
-            return Err(Failure::new(what).hint("leave out `--partition`"));
-        }
-        (None, None) => volumes.push(volume(args, Volume::whole(raw), None, progress)?),
-        (Some(table), Some(number)) => {
-            // Refused here where there is no such partition, with those that there are.
-            let window = table.volume(number, raw).map_err(fail)?;
-            let partition = table.partitions.iter().find(|p| p.number == number).cloned();
-            volumes.push(volume(args, window, partition, progress)?);
-        }
-        (Some(table), None) => {
-            for partition in table.partitions.iter().filter(|partition| !partition.is_extended()) {
-                volumes.push(match Volume::new(raw, partition.start, partition.len) {
-                    Ok(window) => volume(args, window, Some(partition.clone()), progress)?,
-                    Err(error) => VolumeAbout {
-                        len: partition.len,
-                        partition: Some(partition.clone()),
-                        error: Some(error),
-                        ..VolumeAbout::default()
-                    },
-                });
-            }
-        }
+    for (partition, window) in open::windows(&args.image, table.as_ref(), args.partition, raw)? {
+        volumes.push(match window {
+            Ok(window) => volume(args, window, partition, progress)?,
+            Err(error) => VolumeAbout {
+                len: partition.as_ref().map_or(0, |partition| partition.len),
+                partition,
+                error: Some(error),
+                ..VolumeAbout::default()
+            },
+        });
     }
     Ok(About {
         name: args.image.display().to_string(),
