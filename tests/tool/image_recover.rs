@@ -69,6 +69,8 @@ fn what_the_kernel_left_is_replayed_and_orphans_are_freed() {
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stdout));
         let info = site.autoxen(&["image", "info", "root.img"]);
         assert!(text(&info.stdout).contains(", the journal has to be replayed\n"), "{args:?}");
+        let note = "note: a journal has to be replayed: the next mount does that, or `autoxen image recover`\n";
+        assert_eq!(text(&info.stderr), note, "{args:?}");
         assert_eq!(
             site.succeeds(RECOVER),
             "root.img: the journal is replayed\nroot.img: 1 orphan inode is freed or cut\n",

@@ -60,6 +60,12 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     }
     let changed = opened.raw.check_unchanged();
     changed.map_err(|e| open::failure(&args.image, &e))?;
+    let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|(_, dirty)| *dirty);
+    if opened.compression.is_none() && about.volumes.iter().any(is_dirty) {
+        talk.note(
+            "a journal has to be replayed: the next mount does that, or `autoxen image recover`",
+        );
+    }
     let errors: Vec<&Error> = about.volumes.iter().filter_map(|v| v.error.as_ref()).collect();
     for error in &errors {
         talk.failure(&match hint(error) {
