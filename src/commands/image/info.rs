@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use imgfmt::ext::Fs;
 use imgfmt::ext::check::Report;
-use imgfmt::ext::{Fs, Info};
-use imgfmt::probe::{self, Kind, Probe};
-use imgfmt::table::{self, Partition, Table};
+use imgfmt::probe::{self, Kind};
+use imgfmt::table::{self, Partition};
 use imgfmt::{Error, Storage, Volume};
 
+use super::about::{About, VolumeAbout};
 use super::open::{self, Opened};
 use super::shown;
 use crate::cli::ImageInfoArgs;
@@ -17,37 +18,6 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
-
-/// All that is said of an image.
-pub(super) struct About {
-    /// As the user named it.
-    pub(super) name: String,
-    /// Bytes of the raw image.
-    pub(super) len: u64,
-    /// How it is compressed.
-    pub(super) compression: Option<&'static str>,
-    /// Its partition table.
-    pub(super) table: Option<Table>,
-    /// Its volumes, one without a table.
-    pub(super) volumes: Vec<VolumeAbout>,
-}
-
-/// All that is said of a volume.
-#[derive(Default)]
-pub(super) struct VolumeAbout {
-    /// Its entry in the table.
-    pub(super) partition: Option<Partition>,
-    /// Bytes.
-    pub(super) len: u64,
-    /// What it holds.
-    pub(super) probe: Option<Probe>,
-    /// Of an ext file system: what its superblock says, and whether its journal has to be replayed.
-    pub(super) ext: Option<(Info, bool)>,
-    /// What the check found.
-    pub(super) check: Option<Report>,
-    /// Why it cannot be read.
-    pub(super) error: Option<Error>,
-}
 
 /// Say what the image is.
 pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
@@ -68,10 +38,7 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     }
     let errors: Vec<&Error> = about.volumes.iter().filter_map(|v| v.error.as_ref()).collect();
     for error in &errors {
-        talk.failure(&match hint(error) {
-            Some(hint) => Failure::new(error.to_string()).hint(hint),
-            None => Failure::new(error.to_string()),
-        });
+        talk.failure(&Failure::new(error.to_string()).any_hint(hint(error)));
     }
     let is_clean = |volume: &VolumeAbout| volume.check.as_ref().is_none_or(Report::is_clean);
     Ok(match (errors.is_empty(), about.volumes.iter().all(is_clean)) {

@@ -1,5 +1,6 @@
 //! `autoxen image`: verbs for an image, one a file.
 
+mod about;
 mod info;
 mod open;
 mod recover;

@@ -111,9 +111,5 @@ fn no_room(what: &str) -> Failure {
 
 /// What is wrong with the image at `path`, and the way out where one is known.
 pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
-    let failure = Failure::new(about(path, error));
-    match hint(error) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    Failure::new(about(path, error)).any_hint(hint(error))
 }

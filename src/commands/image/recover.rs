@@ -15,7 +15,7 @@ use rustix::fs::Access;
 use serde_json::{Value, json};
 
 use super::open;
-use crate::apply::in_place::may;
+use crate::apply::obstacle::may;
 use crate::cli::ImageRecoverArgs;
 use crate::epoch;
 use crate::facts::gather::{about, hint};
@@ -139,10 +139,7 @@ fn refused(path: &Path, partition: Option<u32>, error: &Error) -> Failure {
         }
         Error::HostFull(_) => failure.hint("make room there"),
         Error::Io { .. } => failure.hint("once the cause is gone, the same command goes on"),
-        _ => match hint(error) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        },
+        _ => failure.any_hint(hint(error)),
     }
 }
 
