@@ -4,7 +4,7 @@ mod image;
 
 use std::path::PathBuf;
 
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs};
+pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -14,6 +14,7 @@ Examples:
   autoxen plan job.xml                  what would be done to the image?
   autoxen prepare job.xml -o ready      do it, on a copy
   autoxen image info --deep root.img    what is this image, and is it whole?
+  autoxen image recover root.img        bring it back after a crash
   sudo xl create ready/domain.cfg       start the guest
 
 Exit status:
@@ -51,7 +52,8 @@ Without --in-place a stock image is opened read-only and never changes. The bund
 With --in-place the images that the job description names are edited where they lie, and the guest uses them there. Each \
 image is edited whole or not at all, whatever ends the work: through its own journal, or, where that cannot be (no \
 journal, FAT, several partitions at once), with an undo file IMAGE.autoxen-undo beside it while it lasts. Several images \
-are edited one after another. After an interruption the same command finishes the work: done twice is as done once.";
+are edited one after another. After an interruption the same command finishes the work: done twice is as done once. \
+`autoxen image recover IMAGE` brings an image back without going on.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -96,7 +98,7 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
-    /// Look into disk images
+    /// Look into disk images, and bring them back after a crash
     Image(ImageArgs),
     /// Print the completion script of a shell
     Completions {

@@ -72,6 +72,15 @@ impl Failure {
         }
     }
 
+    /// Show a way out where one is known.
+    #[must_use]
+    pub fn any_hint(self, hint: Option<&str>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// Show a way out.
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {

@@ -133,7 +133,11 @@ impl ImageMut {
         Ok(Self::open_recovered(path)?.0)
     }
 
-    fn open_recovered(path: &Path) -> Result<(Self, Recovered)> {
+    /// The same, and whether there was anything to undo.
+    ///
+    /// # Errors
+    /// Those of [`ImageMut::open`].
+    pub fn open_recovered(path: &Path) -> Result<(Self, Recovered)> {
         let file = open_regular(path, OpenOptions::new().read(true).write(true))?;
         match file.try_lock() {
             Ok(()) => {}

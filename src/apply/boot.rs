@@ -39,11 +39,7 @@ pub fn take(
                     write: edits[*disk].changes.as_ref().map(|changes| &*changes.write),
                 };
                 extract(&edited, *partition, path, &to).map_err(|e| {
-                    let failure = Failure::new(format!("cannot take `{path}` out: {e}"));
-                    match hint(&e) {
-                        Some(hint) => failure.hint(hint),
-                        None => failure,
-                    }
+                    Failure::new(format!("cannot take `{path}` out: {e}")).any_hint(hint(&e))
                 })?;
             }
         }

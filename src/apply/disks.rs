@@ -6,8 +6,9 @@ use std::path::Path;
 
 use imgfmt::{Changes, ImageMut, Volume, copy, fat, in_place, swap};
 
-use super::edits::{DiskEdits, Write, failure};
-use super::verify::{self, Verdict};
+use super::edits::{DiskEdits, Write};
+use super::obstacle::failure;
+use super::verify::{self, Edited};
 use crate::bundle::Staging;
 use crate::domain::value::FileName;
 use crate::facts::gather::{Gathered, Stock};
@@ -28,15 +29,6 @@ pub struct Made {
     pub guard: Option<in_place::Guard>,
     /// The edited volumes, as the plan lists them.
     pub volumes: Vec<Edited>,
-}
-
-/// What was done to one volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
-    /// SHA-256 of what was written, for each edit that writes a file.
-    pub digests: Vec<Option<String>>,
-    /// What the independent reader saw.
-    pub verdict: Verdict,
 }
 
 /// How a disk's bytes got into the bundle.

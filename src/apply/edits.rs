@@ -1,7 +1,6 @@
 //! The edits of a plan as changes of bytes: made on the stock image, before anything is copied, so that whatever
 //! cannot be done is refused at once, by `plan` as by `prepare`. Nothing is written here.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,9 +8,9 @@ use imgfmt::in_place::Guard;
 use imgfmt::{Changes, InPlace, Storage, Volume, ext, fat, probe, table};
 
 use super::contents::Loaded;
-use super::in_place;
-use crate::facts::gather::{self, Gathered};
-use crate::failure::{Failure, Result, plain};
+use super::obstacle::{self, failure};
+use crate::facts::gather::Gathered;
+use crate::failure::Result;
 use crate::plan::{Disk, Plan, Source};
 
 /// The edits of one disk.
@@ -92,8 +91,8 @@ impl<'p> DiskEdits<'p> {
             edits.changes = Some(match &disk.guard {
                 None => made.map_err(|e| failure(path, &e))?,
                 Some(guard) => {
-                    in_place::check_writable(path, guard)?;
-                    made.map_err(|e| in_place::refused(path, &e))?
+                    obstacle::check_writable(path, guard)?;
+                    made.map_err(|e| obstacle::refused(path, &e))?
                 }
             });
         }
@@ -230,22 +229,5 @@ fn make_fat_dir(fs: &mut fat::Fs<'_>, path: &Path, now: u64) -> imgfmt::Result<(
         Ok(_) => Ok(()),
         Err(imgfmt::Error::NotFound(_)) => fs.create_dir(path, now),
         Err(error) => Err(error),
-    }
-}
-
-/// An error about the image `path`: for a file that is still under its temporary name, the name that it will have.
-pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
-    let failure = Failure::new(match error {
-        imgfmt::Error::HostFull(_) => {
-            format!("no space left on the host for `{}`", path.display())
-        }
-        imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-            format!("cannot write `{}`: {}", path.display(), plain(source))
-        }
-        other => gather::about(path, other),
-    });
-    match gather::hint(error) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
     }
 }

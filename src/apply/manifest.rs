@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use imgfmt::in_place::Guard;
 use serde::Serialize;
 
-use super::disks::{Edited, How, Made};
-use super::verify::Verdict;
+use super::disks::{How, Made};
+use super::verify::{Edited, Verdict};
 use crate::domain::xl::Domain;
 use crate::facts::digest;
 use crate::plan::{BootSource, Plan, Source, VolumeEdits};

@@ -7,4 +7,5 @@ pub mod disks;
 pub mod edits;
 pub mod in_place;
 pub mod manifest;
+pub mod obstacle;
 pub mod verify;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
 
 use super::contents::Loaded;
-use super::disks::Edited;
 use super::edits::{DiskChanges, Write};
 use crate::failure::{Failure, Result};
 
@@ -29,6 +28,15 @@ pub enum Verdict {
         /// The reader's reason.
         reason: String,
     },
+}
+
+/// What was done to one volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// SHA-256 of what was written, for each edit that writes a file.
+    pub digests: Vec<Option<String>>,
+    /// What the independent reader saw.
+    pub verdict: Verdict,
 }
 
 /// A window of a file, as `ext4-view` wants it.

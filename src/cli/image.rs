@@ -22,6 +22,23 @@ without one) and `volumes`. Each volume has `partition`, `start`, `bytes`, `part
 
 Exit status: 0 nothing found; 1 findings of --deep; 2 the image or an ext file system in it cannot be read.";
 
+const RECOVER_EXAMPLES: &str = "\
+Examples:
+  autoxen image recover root.img
+  autoxen image recover --partition 2 disk.img
+  autoxen image recover --json root.img | jq '.volumes[].journal'
+
+An edit in place that was interrupted is undone with its undo file, IMAGE.autoxen-undo. Then every ext3 and ext4 file
+system gets what a mount would do first: its journal is replayed, and files are freed that were deleted while they were
+open. Nothing else is changed, and nothing is repaired: that is for `e2fsck`. A crash in the middle does no harm; the
+same command goes on. All is looked at before anything is written: where one file system cannot be recovered, none is
+written to, and --partition recovers another one alone. An undo file is of the whole image.
+
+JSON: one object with `image`, `undone_bytes` (null where no edit was interrupted) and `volumes`: of each ext file system
+`partition`, `journal` (`replayed`; `empty`: only the mark of it was on; null) and `orphans`, how many were freed or cut.
+
+Exit status: 0 done, or nothing to do; 2 failed.";
+
 /// Arguments of `image`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]
@@ -37,6 +54,9 @@ pub enum ImageCommand {
     /// Say what an image is: its partitions, and what each of them holds
     #[command(after_help = INFO_EXAMPLES)]
     Info(ImageInfoArgs),
+    /// Bring an image back after a crash: undo an interrupted edit, replay journals
+    #[command(after_help = RECOVER_EXAMPLES)]
+    Recover(ImageRecoverArgs),
 }
 
 /// Arguments of `image info`.
@@ -57,4 +77,18 @@ pub struct ImageInfoArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Arguments of `image recover`.
+#[derive(Debug, Args)]
+pub struct ImageRecoverArgs {
+    /// The image: raw, and in use by nobody
+    #[arg(value_name = "IMAGE")]
+    pub image: PathBuf,
+    /// Replay the journal of this partition alone
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub partition: Option<u32>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
 }

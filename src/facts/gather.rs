@@ -495,7 +495,7 @@ pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
         }
         E::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FILE_TOO_LARGE,
         E::Interrupted(_) => {
-            "`autoxen prepare --in-place` with this image undoes what is half done, and goes on"
+            "`autoxen image recover` undoes what is half done; `autoxen prepare --in-place` does, too, and goes on"
         }
         E::ForeignUndo { .. } => "move that file away, if you know what it is",
         E::HostFull(_) => "make room there, or choose another place with `-o`",

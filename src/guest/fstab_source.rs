@@ -5,7 +5,24 @@
 //! below `/dev/disk` (`by-id`, `by-path`) tell of hardware, and a disk of Xen has none; `/dev/mapper` and `/dev/md` are
 //! made from disks in a way that a table does not tell. Both count as absent.
 
-use super::fstab::{Device, Entry};
+use super::fstab_line::Entry;
+
+/// A block device of the domain and the names by which a table may mean it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its path in the guest: `/dev/xvda1`.
+    pub path: String,
+    /// The path that the document gave it, where the guest's kernel calls it otherwise: `/dev/hda1`.
+    pub renamed_from: Option<String>,
+    /// UUID of what it holds; letters of either case are the same.
+    pub uuid: Option<String>,
+    /// Label of what it holds.
+    pub label: Option<String>,
+    /// UUID of the partition.
+    pub part_uuid: Option<String>,
+    /// Name of the partition.
+    pub part_label: Option<String>,
+}
 
 /// What a first field means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

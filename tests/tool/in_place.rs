@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::prepare::disk;
+use crate::prepare::{disk, fat_and_ext};
 use crate::site::{Site, debugfs_cat, debugfs_stat, e2fsck, judge, run, text};
 
 const PREPARE: &[&str] = &["prepare", "job.xml", "-o", "ready", "--in-place"];
@@ -208,35 +208,6 @@ fn a_partition_of_a_disk_is_edited_and_nothing_around_it() {
     let volume = part(&site, "disk.img", start, 24 << 20);
     e2fsck(&volume);
     assert_eq!(debugfs_cat(&volume, "/etc/xenjobs.d/10-job"), SCRIPT);
-}
-
-/// GPT with FAT (1 MiB) in 1 and an ext4 root in 2; a file goes into the FAT.
-pub(crate) fn fat_and_ext(site: &Site) {
-    site.mke2fs("volume.img", "24M", &["-t", "ext4"]);
-    let script = "label: gpt\nstart=2048, size=2048\nstart=4096, size=49152\n";
-    disk(site, "volume.img", "disk.img", script, 4096 * 512);
-    let fat = site.path("efi.img");
-    run("mkfs.fat", "dosfstools", &["-C", fat.to_str().unwrap(), "1024"]);
-    let file = fs::OpenOptions::new().write(true).open(site.path("disk.img")).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &fs::read(&fat).unwrap(), 2048 * 512).unwrap();
-    for name in ["volume.img", "efi.img", "script"] {
-        fs::remove_file(site.path(name)).unwrap();
-    }
-    fs::remove_dir_all(site.path("tree")).unwrap();
-    let xmf = crate::site::job("ext4", "disk.img")
-        .replace("<imagefile>", "<imagefile partition=\"2\">")
-        .replace(
-            "  <job>",
-            r#"  <imagefile partition="1">
-    <filesystemtype>vfat</filesystemtype>
-    <mountpoint>/boot/efi</mountpoint>
-    <blockdevice>/dev/xvda</blockdevice>
-    <url>disk.img</url>
-    <file path="/EFI/note.txt">hello</file>
-  </imagefile>
-  <job>"#,
-        );
-    site.write("job.xml", xmf);
 }
 
 #[test]

@@ -181,13 +181,9 @@ impl Disk for Failing {
     }
 }
 
-/// A site whose ext2 image was left in the middle of an edit of `/etc/fstab`.
-fn half_done() -> Site {
-    let site = Site::new();
-    let image = site.mke2fs("root.img", "16M", &["-t", "ext2"]);
-    fs::remove_dir_all(site.path("tree")).unwrap();
-    site.job("ext2", "root.img");
-    let stock = Image::open(&image).unwrap();
+/// Write `half` into `/etc/fstab` of an image, and `/etc/new`, up to a crash after `left(count of writes)` writes.
+pub(crate) fn crash(site: &Site, image: &Path, left: impl Fn(usize) -> usize) {
+    let stock = Image::open(image).unwrap();
     let fs = ext::Fs::open(Volume::whole(&stock)).unwrap();
     let mut tx = fs.begin(0).unwrap();
     tx.write("/etc/fstab", b"half\n").unwrap();
@@ -195,9 +191,18 @@ fn half_done() -> Site {
     let edit = tx.finish_in_place().unwrap();
     let writes = edit.steps().map(|step| step.iter().count()).sum::<usize>();
     assert!(writes > 4, "{writes} writes are no edit to be in the middle of");
-    let file = File::options().read(true).write(true).open(&image).unwrap();
+    let file = File::options().read(true).write(true).open(image).unwrap();
     let undo = site.path("root.img.autoxen-undo");
-    edit.apply(&mut Failing { file, undo, left: writes - 2 }).unwrap_err();
+    edit.apply(&mut Failing { file, undo, left: left(writes) }).unwrap_err();
+}
+
+/// A site whose ext2 image was left in the middle of an edit of `/etc/fstab`.
+pub(crate) fn half_done() -> Site {
+    let site = Site::new();
+    let image = site.mke2fs("root.img", "16M", &["-t", "ext2"]);
+    fs::remove_dir_all(site.path("tree")).unwrap();
+    site.job("ext2", "root.img");
+    crash(&site, &image, |writes| writes - 2);
     let output = judge("e2fsck", "e2fsprogs", &["-fn", image.to_str().unwrap()]);
     assert_ne!(output.status.code(), Some(0), "the edit is not in its middle");
     site
@@ -216,7 +221,7 @@ fn what_was_interrupted_is_undone_before_anything_else() {
         let stderr = site.fails(args);
         let expected = "error: job.xml:10:10: image `SITE/root.img`: an edit of it was interrupted and has to be undone first\n";
         assert!(stderr.starts_with(expected), "{stderr}");
-        assert!(stderr.contains("\nhint: "), "{stderr}");
+        assert!(stderr.contains("\nhint: `autoxen image recover` undoes "), "{stderr}");
         assert!(fs::read(&image).unwrap() == before, "{args:?} changed the image");
         assert_eq!(site.names(), ["job.xml", "root.img", "root.img.autoxen-undo"]);
     }

@@ -6,6 +6,7 @@ mod check;
 mod fixtures;
 mod frugal;
 mod image_info;
+mod image_recover;
 mod in_place;
 mod in_place_crash;
 mod in_place_refusals;

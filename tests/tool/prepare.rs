@@ -190,17 +190,19 @@ fn a_logical_partition_of_an_mbr_disk_is_prepared() {
     in_partition(&Site::new(), script, 6144 * 512, 5, &["sfdisk", "--verify"]);
 }
 
-#[test]
-fn two_partitions_of_one_image_are_one_disk() {
-    let site = Site::new();
-    site.mke2fs("root.img", "24M", &["-t", "ext4"]);
+/// GPT with FAT (1 MiB) in 1 and an ext4 root in 2; a file goes into the FAT.
+pub(crate) fn fat_and_ext(site: &Site) {
+    site.mke2fs("volume.img", "24M", &["-t", "ext4"]);
     let script = "label: gpt\nstart=2048, size=2048\nstart=4096, size=49152\n";
-    disk(&site, "root.img", "disk.img", script, 4096 * 512);
-    // A FAT file system in the first partition.
+    disk(site, "volume.img", "disk.img", script, 4096 * 512);
     let fat = site.path("efi.img");
     run("mkfs.fat", "dosfstools", &["-C", fat.to_str().unwrap(), "1024"]);
     let file = fs::OpenOptions::new().write(true).open(site.path("disk.img")).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&file, &fs::read(fat).unwrap(), 2048 * 512).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &fs::read(&fat).unwrap(), 2048 * 512).unwrap();
+    for name in ["volume.img", "efi.img", "script"] {
+        fs::remove_file(site.path(name)).unwrap();
+    }
+    fs::remove_dir_all(site.path("tree")).unwrap();
     let xmf = crate::site::job("ext4", "disk.img")
         .replace("<imagefile>", "<imagefile partition=\"2\">")
         .replace(
@@ -215,6 +217,12 @@ fn two_partitions_of_one_image_are_one_disk() {
   <job>"#,
         );
     site.write("job.xml", xmf);
+}
+
+#[test]
+fn two_partitions_of_one_image_are_one_disk() {
+    let site = Site::new();
+    fat_and_ext(&site);
     site.succeeds(&["prepare", "job.xml", "-o", "ready"]);
     let ready = fs::read(site.path("ready/xvda.img")).unwrap();
     let efi = site.write("efi-ready.img", &ready[2048 * 512..4096 * 512]);

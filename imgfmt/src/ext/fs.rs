@@ -50,7 +50,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a superblock says about its file system.
+/// What a superblock (`struct ext4_super_block`) says about its file system, as it is once its journal is replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// Which of the family it is, by its features.
@@ -59,17 +59,18 @@ pub struct Info {
     pub uuid: uuid::Uuid,
     /// `s_volume_name`, without the zeros at its end.
     pub label: Vec<u8>,
-    /// Bytes of a block.
+    /// Bytes of a block, 1024 to 65536 (`s_log_block_size`).
     pub block_size: u32,
-    /// Blocks of the file system.
+    /// Blocks of the file system (`s_blocks_count_lo`, `s_blocks_count_hi`).
     pub blocks: u64,
-    /// Blocks that are free.
+    /// Blocks that are free (`s_free_blocks_count_lo`, `s_free_blocks_count_hi`). While it is mounted, and so after a crash,
+    /// the kernel leaves this number and the next one old; group descriptors have the true ones.
     pub free_blocks: u64,
-    /// Inodes of the file system.
+    /// Inodes of the file system (`s_inodes_count`).
     pub inodes: u32,
-    /// Inodes that are free.
+    /// Inodes that are free (`s_free_inodes_count`).
     pub free_inodes: u32,
-    /// Bytes of an inode.
+    /// Bytes of an inode (`s_inode_size`; 128 in revision 0).
     pub inode_size: u32,
     /// Where it was mounted last (`s_last_mounted`), without the zeros at its end.
     pub last_mounted: Vec<u8>,
@@ -77,7 +78,8 @@ pub struct Info {
     pub is_unmounted: bool,
     /// Whether the kernel met an error in it (`s_state`).
     pub has_errors: bool,
-    /// Every feature that is on, by the name that e2fsprogs gives it.
+    /// Every feature that is on (`s_feature_compat`, `s_feature_incompat`, `s_feature_ro_compat`), by the name that
+    /// e2fsprogs gives it; an unknown one is `FEATURE_C7`, with C, I or R for its word and the number of its bit.
     pub features: Vec<String>,
 }
 
@@ -148,7 +150,7 @@ impl<'a> Fs<'a> {
         Ok(())
     }
 
-    /// Whether the journal holds what was not replayed. It is read as if it were replayed, and an edit replays it.
+    /// Whether the journal (`journal_superblock_s`) holds what was not replayed. It is read as if it were replayed, and an edit replays it.
     pub fn needs_recovery(&self) -> bool {
         self.recovery().is_some_and(|recovery| !recovery.is_empty())
     }

@@ -3,7 +3,7 @@
 //! The first 60 bytes stand in `i_block`, where a map would; what is left is the value of the attribute `system.data`,
 //! which never leaves the inode. The attribute is there even where all fits the 60 bytes, and other attributes come
 //! first: content gets the room that they leave. Nothing here knows whether content is a file's or a directory's
-//! ([`super::dir::inline`]).
+//! (`dir::inline`).
 //!
 //! ```text
 //! 256 bytes:  i_block 60 | … | i_extra 32 | ea020000 | system.data 20 | 0 0 0 0 | value 68        60 + 68 = 128 fit

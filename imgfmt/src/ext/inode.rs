@@ -16,19 +16,19 @@ use crate::ext::ondisk::inode::{BASE_LEN, InodeExtra, flag};
 /// What kind of file an inode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileType {
-    /// A regular file.
+    /// A regular file (`S_IFREG`).
     File,
-    /// A directory.
+    /// A directory (`S_IFDIR`).
     Directory,
-    /// A symbolic link.
+    /// A symbolic link (`S_IFLNK`).
     Symlink,
-    /// A character device.
+    /// A character device (`S_IFCHR`).
     CharDevice,
-    /// A block device.
+    /// A block device (`S_IFBLK`).
     BlockDevice,
-    /// A named pipe.
+    /// A named pipe (`S_IFIFO`).
     Fifo,
-    /// A socket.
+    /// A socket (`S_IFSOCK`).
     Socket,
 }
 

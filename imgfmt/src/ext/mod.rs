@@ -33,10 +33,41 @@
 //! Paths are those of the image: they start at its root whether or not they begin with `/`, and symbolic links never
 //! lead out of it.
 //!
-//! A journal that has to be replayed is replayed in memory to read, and with the edit to write. Changes do not go through
-//! it: they are for an image that nobody else sees until they are written whole. For any other image there is
-//! [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place) writes
-//! such an edit, and a crash leaves all of it or nothing.
+//! A journal that has to be replayed is replayed in memory to read, and with the edit to write. [`Transaction::finish`]
+//! does not go through it: its changes are for an image that nobody else sees until they are written whole. For any other
+//! image there is [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place)
+//! writes such an edit, and a crash leaves all of it or nothing. [`Fs::recover`] replays a journal on the disk without an
+//! edit, [`Fs::check`] looks whether all is right.
+//!
+//! # Features
+//!
+//! By the names of e2fsprogs, which are those of the errors, too. What is not read is not opened. *With its files*: an
+//! operation on such a file or directory is refused, all others are not.
+//!
+//! | feature | read | written |
+//! | --- | --- | --- |
+//! | revision 0 and 1; blocks of 1 to 64 KiB; inodes from 128 bytes | yes | yes |
+//! | `has_journal` (jbd2 with checksums of versions 1, 2, 3 or none, 64-bit tags, revokes, asynchronous commits) | yes, replayed | yes |
+//! | `fast_commit` | yes, replayed | yes, as ordinary transactions |
+//! | a journal on another device (`s_journal_dev`) | where it need not be replayed | no |
+//! | `extent`, and maps of blocks to the third level; holes; unwritten extents | yes | yes |
+//! | `dir_index` (legacy, half MD4, TEA; signed and unsigned), `large_dir` | yes | yes, with splits of leaves and nodes |
+//! | `inline_data` | yes | yes |
+//! | `ext_attr`, ACLs, shared attribute blocks | yes | yes |
+//! | `ea_inode` | yes | no |
+//! | `filetype` and without, `dir_nlink`, `large_file`, `huge_file`, `extra_isize` | yes | yes |
+//! | `64bit`, `meta_bg`, `flex_bg`, `sparse_super`, `sparse_super2`, `resize_inode` | yes | yes |
+//! | `uninit_bg`, `metadata_csum`, `metadata_csum_seed` | yes | yes, all checksums |
+//! | `orphan_file`, the list of orphans | yes | yes, orphans are freed first |
+//! | `project`, `stable_inodes` | yes | yes |
+//! | `bigalloc`, `shared_blocks`, `quota`, `mmp` | yes | no |
+//! | `verity` | yes | not with its files |
+//! | `casefold` | yes, names by their bytes | not with its directories |
+//! | `encrypt` | not with its directories; content as it is stored | not with its files |
+//! | `compression`, `dirdata`, `journal_dev`, unknown `incompat` bits | no | no |
+//! | `lazy_bg`, `snapshot`, `snapshot_bitmap`, `replica`, `read_only`, other unknown bits | yes | no |
+//!
+//! The flags that `chattr` sets against changes (immutable, append-only) hold for everybody ([`Error::Protected`](crate::Error::Protected)).
 
 #![forbid(unsafe_code)]
 
@@ -64,6 +95,7 @@ mod ondisk;
 mod ops;
 mod orphan;
 mod path;
+mod recover;
 mod transaction;
 mod xattr;
 mod xattr_edit;
@@ -72,4 +104,5 @@ pub use fs::{Fs, Info, Kind};
 pub use inode::FileType;
 pub use nr::InodeNr;
 pub use ops::{DirEntry, Metadata, READ_CAP, Xattr};
+pub use recover::Pending;
 pub use transaction::Transaction;

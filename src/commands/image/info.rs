@@ -3,12 +3,13 @@
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
+use imgfmt::ext::Fs;
 use imgfmt::ext::check::Report;
-use imgfmt::ext::{Fs, Info};
-use imgfmt::probe::{self, Kind, Probe};
-use imgfmt::table::{self, Partition, Table};
+use imgfmt::probe::{self, Kind};
+use imgfmt::table::{self, Partition};
 use imgfmt::{Error, Storage, Volume};
 
+use super::about::{About, VolumeAbout};
 use super::open::{self, Opened};
 use super::shown;
 use crate::cli::ImageInfoArgs;
@@ -17,37 +18,6 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
-
-/// All that is said of an image.
-pub(super) struct About {
-    /// As the user named it.
-    pub(super) name: String,
-    /// Bytes of the raw image.
-    pub(super) len: u64,
-    /// How it is compressed.
-    pub(super) compression: Option<&'static str>,
-    /// Its partition table.
-    pub(super) table: Option<Table>,
-    /// Its volumes, one without a table.
-    pub(super) volumes: Vec<VolumeAbout>,
-}
-
-/// All that is said of a volume.
-#[derive(Default)]
-pub(super) struct VolumeAbout {
-    /// Its entry in the table.
-    pub(super) partition: Option<Partition>,
-    /// Bytes.
-    pub(super) len: u64,
-    /// What it holds.
-    pub(super) probe: Option<Probe>,
-    /// Of an ext file system: what its superblock says, and whether its journal has to be replayed.
-    pub(super) ext: Option<(Info, bool)>,
-    /// What the check found.
-    pub(super) check: Option<Report>,
-    /// Why it cannot be read.
-    pub(super) error: Option<Error>,
-}
 
 /// Say what the image is.
 pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
@@ -60,12 +30,15 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     }
     let changed = opened.raw.check_unchanged();
     changed.map_err(|e| open::failure(&args.image, &e))?;
+    let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|(_, dirty)| *dirty);
+    if opened.compression.is_none() && about.volumes.iter().any(is_dirty) {
+        talk.note(
+            "a journal has to be replayed: the next mount does that, or `autoxen image recover`",
+        );
+    }
     let errors: Vec<&Error> = about.volumes.iter().filter_map(|v| v.error.as_ref()).collect();
     for error in &errors {
-        talk.failure(&match hint(error) {
-            Some(hint) => Failure::new(error.to_string()).hint(hint),
-            None => Failure::new(error.to_string()),
-        });
+        talk.failure(&Failure::new(error.to_string()).any_hint(hint(error)));
     }
     let is_clean = |volume: &VolumeAbout| volume.check.as_ref().is_none_or(Report::is_clean);
     Ok(match (errors.is_empty(), about.volumes.iter().all(is_clean)) {
@@ -80,31 +53,16 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
     let raw = &opened.raw;
     let table = table::read(raw).map_err(fail)?;
     let mut volumes = Vec::new();
-    match (&table, args.partition) {
-        (None, Some(_)) => {
-            let what = format!("image `{}` has no partition table", args.image.display());
-            return Err(Failure::new(what).hint("leave out `--partition`"));
-        }
-        (None, None) => volumes.push(volume(args, Volume::whole(raw), None, progress)?),
-        (Some(table), Some(number)) => {
-            // Refused here where there is no such partition, with those that there are.
-            let window = table.volume(number, raw).map_err(fail)?;
-            let partition = table.partitions.iter().find(|p| p.number == number).cloned();
-            volumes.push(volume(args, window, partition, progress)?);
-        }
-        (Some(table), None) => {
-            for partition in table.partitions.iter().filter(|partition| !partition.is_extended()) {
-                volumes.push(match Volume::new(raw, partition.start, partition.len) {
-                    Ok(window) => volume(args, window, Some(partition.clone()), progress)?,
-                    Err(error) => VolumeAbout {
-                        len: partition.len,
-                        partition: Some(partition.clone()),
-                        error: Some(error),
-                        ..VolumeAbout::default()
-                    },
-                });
-            }
-        }
+    for (partition, window) in open::windows(&args.image, table.as_ref(), args.partition, raw)? {
+        volumes.push(match window {
+            Ok(window) => volume(args, window, partition, progress)?,
+            Err(error) => VolumeAbout {
+                len: partition.as_ref().map_or(0, |partition| partition.len),
+                partition,
+                error: Some(error),
+                ..VolumeAbout::default()
+            },
+        });
     }
     Ok(About {
         name: args.image.display().to_string(),

@@ -1,7 +1,9 @@
-//! `autoxen image`: verbs that look into an image, one a file.
+//! `autoxen image`: verbs for an image, one a file.
 
+mod about;
 mod info;
 mod open;
+mod recover;
 mod shown;
 
 use std::process::ExitCode;
@@ -14,5 +16,6 @@ use crate::report::Talk;
 pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
     match &args.command {
         ImageCommand::Info(args) => info::run(args, talk),
+        ImageCommand::Recover(args) => recover::run(args, talk),
     }
 }

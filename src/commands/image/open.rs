@@ -1,10 +1,11 @@
-//! An image that the command line names, opened for reading; unpacked first where it is compressed.
+//! An image that the command line names, opened for reading, unpacked first where it is compressed; its volumes.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use imgfmt::compressed::{self, Compression};
-use imgfmt::{Image, Storage};
+use imgfmt::table::{Partition, Table};
+use imgfmt::{Image, Storage, Volume};
 use tempfile::TempDir;
 
 use crate::facts::gather::{about, hint};
@@ -30,14 +31,7 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, progress: Progress) -> Result<Opened> {
     let fail = |e| failure(path, &e);
     let image = Image::open(path).map_err(fail)?;
-    if image.is_empty() {
-        return Err(Failure::new(format!("image `{}` is empty", path.display())));
-    }
-    let mut head = [0; 8];
-    let len = usize::try_from(image.len()).unwrap_or(head.len()).min(head.len());
-    let read = image.read_at(0, &mut head[..len]);
-    read.map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
-    let Some(compression) = Compression::detect(&head[..len]).map_err(fail)? else {
+    let Some(compression) = compression(path, &image)? else {
         return Ok(Opened { raw: image, compression: None, _scratch: None, _packed: None });
     };
     let scratch = tempfile::tempdir().map_err(|e| no_room(&plain(&e)))?;
@@ -63,6 +57,52 @@ pub(super) fn open(path: &Path, progress: Progress) -> Result<Opened> {
     })
 }
 
+/// How an image is compressed. One without bytes is refused.
+pub(super) fn compression(path: &Path, image: &Image) -> Result<Option<Compression>> {
+    let fail = |e| failure(path, &e);
+    if image.is_empty() {
+        return Err(Failure::new(format!("image `{}` is empty", path.display())));
+    }
+    let mut head = [0; 8];
+    let len = usize::try_from(image.len()).unwrap_or(head.len()).min(head.len());
+    let read = image.read_at(0, &mut head[..len]);
+    read.map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
+    Compression::detect(&head[..len]).map_err(fail)
+}
+
+/// An entry of a table, none without one, and its window of the image.
+pub(super) type Window<'a> = (Option<Partition>, imgfmt::Result<Volume<'a>>);
+
+/// The volumes of the image at `path`: all, or that of the partition `number`.
+///
+/// # Errors
+/// Where there is no such partition.
+pub(super) fn windows<'a>(
+    path: &Path,
+    table: Option<&Table>,
+    number: Option<u32>,
+    raw: &'a dyn Storage,
+) -> Result<Vec<Window<'a>>> {
+    match (table, number) {
+        (None, Some(_)) => {
+            let what = format!("image `{}` has no partition table", path.display());
+            Err(Failure::new(what).hint("leave out `--partition`"))
+        }
+        (None, None) => Ok(vec![(None, Ok(Volume::whole(raw)))]),
+        (Some(table), Some(number)) => {
+            // Refused here where there is no such partition, with those that there are.
+            let window = table.volume(number, raw).map_err(|e| failure(path, &e))?;
+            let partition = table.partitions.iter().find(|p| p.number == number).cloned();
+            Ok(vec![(partition, Ok(window))])
+        }
+        (Some(table), None) => {
+            let partitions = table.partitions.iter().filter(|partition| !partition.is_extended());
+            let window = |p: &Partition| (Some(p.clone()), Volume::new(raw, p.start, p.len));
+            Ok(partitions.map(window).collect())
+        }
+    }
+}
+
 fn no_room(what: &str) -> Failure {
     let directory = std::env::temp_dir();
     Failure::new(format!("cannot unpack it into `{}`: {what}", directory.display()))
@@ -71,9 +111,5 @@ fn no_room(what: &str) -> Failure {
 
 /// What is wrong with the image at `path`, and the way out where one is known.
 pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
-    let failure = Failure::new(about(path, error));
-    match hint(error) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    Failure::new(about(path, error)).any_hint(hint(error))
 }

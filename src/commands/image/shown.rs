@@ -11,7 +11,7 @@ use imgfmt::ext::check::Report;
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
 
-use super::info::{About, VolumeAbout};
+use super::about::{About, VolumeAbout};
 use crate::visible::visible;
 
 /// For people.

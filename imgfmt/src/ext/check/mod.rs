@@ -11,7 +11,7 @@
 //! 5  links: each inode against its names, each directory against its parent
 //! 6  block bitmaps against all that was claimed; all counts
 //! ```
-//! What is in use is noted in a set that is small where the volume is empty ([`claims`]), and twelve bytes for each inode
+//! What is in use is noted in a set that is small where the volume is empty (`claims`), and twelve bytes for each inode
 //! in use. Each inode and each block of a map is entered once; a block that leads to itself is a block in use twice.
 //! Where a journal has to be replayed, it is checked as it will be once that is done.
 //!

@@ -33,22 +33,35 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::NotClean`] where the list is damaged or longer than any that a crash leaves.
     pub(crate) fn free_orphans(&mut self) -> Result<()> {
-        let has_file = self.geometry().has(RoCompat::ORPHAN_PRESENT);
-        let mut seen = BTreeSet::new();
-        let list = list(self, &mut seen)?;
-        let in_file = if has_file { orphan::entries(self, ORPHANS_MAX)? } else { Vec::new() };
-        for &nr in &in_file {
-            note(self, nr, &mut seen)?;
-        }
-        if seen.is_empty() {
+        let orphans = self.orphans()?;
+        if orphans.is_empty() {
             return Ok(());
         }
-        for nr in list.into_iter().chain(in_file) {
+        for nr in orphans {
             release(self, nr)?;
         }
         self.superblock_mut().last_orphan = 0.into();
-        if has_file { orphan::clear(self) } else { Ok(()) }
+        if has_file(self) { orphan::clear(self) } else { Ok(()) }
     }
+
+    /// The orphans, each of them once: those of the list in its order, then those of the orphan file.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::free_orphans`].
+    pub(crate) fn orphans(&self) -> Result<Vec<InodeNr>> {
+        let mut seen = BTreeSet::new();
+        let mut orphans = list(self, &mut seen)?;
+        let in_file = if has_file(self) { orphan::entries(self, ORPHANS_MAX)? } else { Vec::new() };
+        for &nr in &in_file {
+            note(self, nr, &mut seen)?;
+        }
+        orphans.extend(in_file);
+        Ok(orphans)
+    }
+}
+
+fn has_file(tx: &Transaction<'_>) -> bool {
+    tx.geometry().has(RoCompat::ORPHAN_PRESENT)
 }
 
 fn not_clean(what: &str) -> Error {

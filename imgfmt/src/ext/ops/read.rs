@@ -20,47 +20,47 @@ use crate::ext::xattr;
 /// The longest file that `read` returns, in bytes: 64 MiB. A length found on disk is not to be trusted with memory.
 pub const READ_CAP: u64 = 64 << 20;
 
-/// A name in a directory.
+/// A name in a directory (`struct ext4_dir_entry_2`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The name, any bytes but `/` and NUL.
+    /// The name, 1 to 255 bytes, any but `/` and NUL.
     pub name: OsString,
-    /// What it leads to.
+    /// What it leads to; without the feature `filetype` as the inode says.
     pub kind: FileType,
     /// The inode it leads to.
     pub nr: InodeNr,
 }
 
-/// What an inode says about its file.
+/// What an inode (`struct ext4_inode`) says about its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     /// The inode.
     pub nr: InodeNr,
-    /// What kind of file it is.
+    /// What kind of file it is, by the upper four bits of `i_mode`.
     pub kind: FileType,
-    /// Permissions, with set-user-ID, set-group-ID and sticky bit: the lower twelve bits.
+    /// Permissions, with set-user-ID, set-group-ID and sticky bit: the lower twelve bits of `i_mode`.
     pub mode: u16,
-    /// Owner.
+    /// Owner (`i_uid`, `l_i_uid_high`).
     pub uid: u32,
-    /// Group.
+    /// Group (`i_gid`, `l_i_gid_high`).
     pub gid: u32,
-    /// Length in bytes.
+    /// Length in bytes (`i_size_lo`, `i_size_high`).
     pub len: u64,
-    /// Names that lead here. 1 on a directory of 65,000 or more others: nobody counts any longer.
+    /// Names that lead here (`i_links_count`). 1 on a directory of 65,000 or more others: nobody counts any longer.
     pub nlink: u16,
-    /// Last read.
+    /// Last read (`i_atime`, `i_atime_extra`).
     pub atime: SystemTime,
-    /// Last change of the content.
+    /// Last change of the content (`i_mtime`, `i_mtime_extra`).
     pub mtime: SystemTime,
-    /// Last change of the inode.
+    /// Last change of the inode (`i_ctime`, `i_ctime_extra`).
     pub ctime: SystemTime,
-    /// Creation, where inodes are large enough to keep it.
+    /// Creation, where inodes are large enough to keep it (`i_crtime`, `i_crtime_extra`).
     pub crtime: Option<SystemTime>,
-    /// Major and minor number, of a device.
+    /// Major and minor number, of a device (`i_block[0]`, `i_block[1]`).
     pub device: Option<(u32, u32)>,
 }
 
-/// An extended attribute.
+/// An extended attribute (`struct ext4_xattr_entry`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Xattr {
     /// The full name, such as `security.selinux`.
@@ -73,11 +73,17 @@ macro_rules! readers {
     ($type:ident) => {
         impl $type<'_> {
             /// All of a file of at most [`READ_CAP`] bytes.
+            ///
+            /// # Errors
+            /// As of [`read_capped`](Self::read_capped).
             pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
                 read(self, path.as_ref(), READ_CAP)
             }
 
             /// All of a file of at most `cap` bytes.
+            ///
+            /// # Errors
+            /// [`Error::NotFound`], [`Error::IsADirectory`], [`Error::WrongKind`]; [`Error::Unsupported`] where it is longer.
             pub fn read_capped(&self, path: impl AsRef<Path>, cap: u64) -> Result<Vec<u8>> {
                 read(self, path.as_ref(), cap)
             }
@@ -88,6 +94,9 @@ macro_rules! readers {
             }
 
             /// The names in a directory, in the order of the disk, without `.` and `..`.
+            ///
+            /// # Errors
+            /// [`Error::NotFound`], [`Error::NotADirectory`]; [`Error::Unsupported`] where the names are encrypted.
             pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<Vec<DirEntry>> {
                 read_dir(self, path.as_ref())
             }
@@ -103,6 +112,9 @@ macro_rules! readers {
             }
 
             /// The text of a symbolic link.
+            ///
+            /// # Errors
+            /// [`Error::WrongKind`] where it is none.
             pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
                 read_link(self, path.as_ref())
             }
@@ -116,7 +128,8 @@ macro_rules! readers {
                 }
             }
 
-            /// The extended attributes of what is at `path`, be it a symbolic link.
+            /// The extended attributes of what is at `path`, be it a symbolic link: those in the inode, then those in the
+            /// block `i_file_acl_lo`.
             pub fn xattrs(&self, path: impl AsRef<Path>) -> Result<Vec<Xattr>> {
                 let all = xattr::read(self, &find(self, path.as_ref(), false)?)?;
                 Ok(all.into_iter().map(public_xattr).collect())

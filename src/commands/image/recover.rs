@@ -1,0 +1,206 @@
+//! `autoxen image recover`: an image after a crash, brought to what the next mount would make of it.
+//!
+//! First the undo file of an edit in place that was interrupted, then the journals. All is looked at before a journal is
+//! written to. An image with nothing to do is opened for reading only, and may be read-only.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use imgfmt::ext::{Fs, Pending};
+use imgfmt::probe::{self, Kind};
+use imgfmt::{Error, Image, ImageMut, InPlace, Recovered, Storage, table};
+use rustix::fs::Access;
+use serde_json::{Value, json};
+
+use super::open;
+use crate::apply::obstacle::may;
+use crate::cli::ImageRecoverArgs;
+use crate::epoch;
+use crate::facts::gather::{about, hint};
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::report::{self, Talk};
+use crate::visible::visible;
+
+/// An ext file system, and what is to be done to it.
+struct Work {
+    /// Its entry in the partition table.
+    partition: Option<u32>,
+    pending: Pending,
+    edit: InPlace,
+}
+
+/// What was done.
+struct Done {
+    /// As the user named it.
+    image: String,
+    /// Bytes that an undo file put back, where there was one.
+    undone: Option<u64>,
+    volumes: Vec<(Option<u32>, Pending)>,
+}
+
+/// Bring the image back.
+pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
+    let now = epoch::now()?;
+    let path = &args.image;
+    let fail = |e| open::failure(path, &e);
+    let (undone, work) = match Image::open(path) {
+        Ok(image) => {
+            refuse_packed(path, &image)?;
+            let work = look(args, &image, now)?;
+            if work.iter().any(|work| !work.edit.is_empty()) {
+                check_writable(path)?;
+                interrupt::check()?;
+                write(path, &mut image.into_mut().map_err(fail)?, &work)?;
+            }
+            (None, work)
+        }
+        Err(Error::Interrupted(_)) => {
+            check_writable(path)?;
+            let (mut image, recovered) = ImageMut::open_recovered(path).map_err(fail)?;
+            let undone = match recovered {
+                // Somebody else was faster.
+                Recovered::Nothing => None,
+                Recovered::RolledBack { bytes } => Some(bytes),
+            };
+            let rest = look(args, &image, now).and_then(|work| {
+                write(path, &mut image, &work)?;
+                Ok(work)
+            });
+            if rest.is_err() && undone.is_some() {
+                talk.note(&format!("image `{}`: {}", path.display(), UNDONE));
+            }
+            (undone, rest?)
+        }
+        Err(error) => return Err(fail(error)),
+    };
+    let volumes = work.iter().map(|work| (work.partition, work.pending)).collect();
+    let done = Done { image: path.display().to_string(), undone, volumes };
+    match args.json {
+        true => report::print_json(&done.json())?,
+        false => report::print(&done.text())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const UNDONE: &str = "an edit of it was interrupted, and is undone now";
+
+/// A log that is compressed cannot be written to.
+fn refuse_packed(path: &Path, image: &Image) -> Result<()> {
+    let Some(compression) = open::compression(path, image)? else { return Ok(()) };
+    let name = compression.name();
+    let what = format!("image `{}` is compressed ({name}): no place to write to", path.display());
+    Err(Failure::new(what).hint(format!("unpack it with `{name} -d`, and recover that")))
+}
+
+/// What is to be done to each ext file system.
+fn look(args: &ImageRecoverArgs, raw: &dyn Storage, now: i64) -> Result<Vec<Work>> {
+    let path = &args.image;
+    let table = table::read(raw).map_err(|e| open::failure(path, &e))?;
+    let mut all = Vec::new();
+    for (partition, window) in open::windows(path, table.as_ref(), args.partition, raw)? {
+        let number = partition.map(|partition| partition.number);
+        let fail = |e| refused(path, number, &e);
+        let window = window.map_err(fail)?;
+        let probe = probe::probe(&window).map_err(fail)?;
+        if !probe.is_some_and(|p| matches!(p.kind, Kind::Ext2 | Kind::Ext3 | Kind::Ext4)) {
+            continue;
+        }
+        let fs = Fs::open(window).map_err(fail)?;
+        let pending = fs.pending().map_err(fail)?;
+        let edit = match pending.is_nothing() {
+            true => InPlace::undo(imgfmt::Changes::new()),
+            false => fs.recover(now).map_err(fail)?,
+        };
+        all.push(Work { partition: number, pending, edit });
+    }
+    Ok(all)
+}
+
+fn write(path: &Path, image: &mut ImageMut, work: &[Work]) -> Result<()> {
+    for work in work {
+        image.commit_in_place(&work.edit).map_err(|e| refused(path, work.partition, &e))?;
+    }
+    Ok(())
+}
+
+/// Why a file system cannot be recovered, and the way out.
+fn refused(path: &Path, partition: Option<u32>, error: &Error) -> Failure {
+    let what = about(path, error);
+    let failure = Failure::new(match partition {
+        Some(number) => format!("partition {number}: {what}"),
+        None => what,
+    });
+    match error {
+        Error::Unsupported(_) | Error::NoSpace(_) | Error::NeedsRecovery(_) => {
+            failure.hint("`e2fsck -p` or a mount recovers it")
+        }
+        Error::HostFull(_) => failure.hint("make room there"),
+        Error::Io { .. } => failure.hint("once the cause is gone, the same command goes on"),
+        _ => failure.any_hint(hint(error)),
+    }
+}
+
+/// Nothing is opened for it.
+fn check_writable(path: &Path) -> Result<()> {
+    let refused = |what: String| {
+        Failure::new(format!("image `{}` cannot be recovered: {what}", path.display()))
+    };
+    let found = fs::metadata(path).map_err(|e| Failure::host("cannot read", path, &e))?;
+    // Root may write to it, but somebody meant it to stay as it is.
+    if found.permissions().mode() & 0o222 == 0 {
+        return Err(refused("it is read-only".into()).hint("`chmod u+w` it, or recover a copy"));
+    }
+    may(path, Access::WRITE_OK).map_err(|e| refused(e).hint("recover a copy"))
+}
+
+impl Done {
+    fn text(&self) -> String {
+        let name = visible(&self.image);
+        let mut text = String::new();
+        if let Some(bytes) = self.undone {
+            text += &format!("{name}: {UNDONE} ({bytes} bytes put back)\n");
+        }
+        for (partition, pending) in self.volumes.iter().filter(|(_, p)| !p.is_nothing()) {
+            let place = match partition {
+                Some(number) => format!("{name}, partition {number}"),
+                None => name.to_string(),
+            };
+            text += &match (pending.has_log, pending.is_marked) {
+                (true, _) => format!("{place}: the journal is replayed\n"),
+                (false, true) => format!("{place}: the journal is empty, and is marked so now\n"),
+                (false, false) => String::new(),
+            };
+            match pending.orphans {
+                0 => {}
+                1 => text += &format!("{place}: 1 orphan inode is freed or cut\n"),
+                count => text += &format!("{place}: {count} orphan inodes are freed or cut\n"),
+            }
+        }
+        if text.is_empty() {
+            text = format!("{name}: nothing to do\n");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let volume = |(partition, pending): &(Option<u32>, Pending)| {
+            json!({
+                "partition": partition,
+                "journal": match (pending.has_log, pending.is_marked) {
+                    (true, _) => Some("replayed"),
+                    (false, true) => Some("empty"),
+                    (false, false) => None,
+                },
+                "orphans": pending.orphans,
+            })
+        };
+        json!({
+            "image": self.image,
+            "undone_bytes": self.undone,
+            "volumes": self.volumes.iter().map(volume).collect::<Vec<_>>(),
+        })
+    }
+}
