@@ -95,7 +95,7 @@ impl Commit<'_, '_> {
         let (first, sequence) = (log.format.first, log.format.sequence);
         let copies: Vec<_> = self.meta.iter().map(|(home, bytes)| (home.0, &bytes[..])).collect();
         let blocks = log.format.encode(sequence, self.now.max(0).cast_unsigned(), &copies);
-        let log_blocks = u32::try_from(blocks.len()).expect("check_room() compared it with one");
+        let log_blocks = u32::try_from(blocks.len()).expect("check_apart() compared it with one");
 
         let mut steps = Vec::new();
         let stale = self.stale(&log, first + log_blocks, sequence)?;
