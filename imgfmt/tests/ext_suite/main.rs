@@ -12,6 +12,7 @@ mod hostile;
 mod in_place;
 mod inline;
 mod journal;
+mod killed;
 mod lazy;
 mod model;
 mod ops_content;
