@@ -14,6 +14,7 @@ mod inline;
 mod journal;
 mod killed;
 mod lazy;
+mod logs;
 mod model;
 mod ops_content;
 mod ops_metadata;
