@@ -196,3 +196,33 @@ fn a_bitmap_that_begins_like_a_block_of_the_log_is_escaped() {
     assert_eq!((copies(0), copies(2)), (2, 1), "the bitmap does not begin so");
     image.assert_replayed("escaped", &|tx| tx.remove_file(&victim));
 }
+
+#[test]
+fn a_log_that_lies_on_metadata_is_not_written() {
+    let image = TestImage::new("-t ext3 -b 1024 -J size=1", 16_384, 0);
+    let path = image.path();
+    let path = path.to_str().expect("plain");
+    let said = run_ok("dumpe2fs", &[path]);
+    let group_1 = said.split("Group 1:").nth(1).expect("two groups");
+    let number = |what: &str| {
+        let digits = group_1.split(what).nth(1).expect(what).trim_start();
+        let end = digits.find(|c: char| !c.is_ascii_digit()).expect("a line end");
+        digits[..end].parse::<u32>().expect("a block")
+    };
+    let table = number("Inode table at");
+    // Of group 1, of which the edit changes nothing: the bitmaps, and the table's first block and a later one. What no map
+    // can have, as the copies of the superblock, is refused before.
+    let [blocks, inodes] = ["Block bitmap at", "Inode bitmap at"].map(number);
+    for block in [blocks, inodes, table, table + 9] {
+        let image = image.twin();
+        let path = image.path();
+        let request = format!("set_inode_field <8> block[11] {block}");
+        run_ok("debugfs", &["-w", "-R", &request, path.to_str().expect("plain")]);
+        let before = image.bytes();
+        let error = image.edit_in_place(|tx| tx.write("/new", "new\n")).map(drop);
+        let error = error.expect_err("corrupt").to_string();
+        assert!(error.starts_with("corrupt image: "), "{error}");
+        assert!(error.ends_with("tables of group 1"), "{error}");
+        assert!(image.bytes() == before);
+    }
+}
