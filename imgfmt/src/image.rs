@@ -303,6 +303,8 @@ impl Disk for Reserved<'_> {
     }
 
     fn keep_undo(&mut self, undo: &[u8]) -> Result<()> {
+        // What it says of the image has to be on the disk as well: somebody may have written it just now.
+        self.image.sync()?;
         self.place.as_ref().expect("an edit with an undo file has a place for it").keep(undo)
     }
 

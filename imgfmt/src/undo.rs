@@ -22,7 +22,8 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::reserve::page_runs;
 
-const MAGIC: &[u8; 16] = b"AutoXen undo 1\n\0";
+/// How an undo file begins.
+pub(crate) const MAGIC: &[u8; 16] = b"AutoXen undo 1\n\0";
 const SECTOR: usize = 512;
 /// Bytes of the largest undo file. It is held in memory.
 pub(crate) const LEN_MAX: u64 = 1 << 30;

@@ -12,13 +12,13 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::host;
-use crate::undo::{LEN_MAX, Undo};
+use crate::undo::{LEN_MAX, MAGIC, Undo};
 
 const SUFFIX: &str = ".autoxen-undo";
 
@@ -45,7 +45,7 @@ pub(crate) fn find(image: &File, path: &Path) -> Result<Option<(PathBuf, Undo)>>
     let Some(place) = place(image, path)? else { return Ok(None) };
     let found = match place.symlink_metadata() {
         Ok(found) => found,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound || is_too_long(&e) => return Ok(None),
         Err(e) => return Err(at(&place, e)),
     };
     let foreign = |what: &str| Error::ForeignUndo { path: place.clone(), what: what.to_owned() };
@@ -65,7 +65,12 @@ pub(crate) fn find(image: &File, path: &Path) -> Result<Option<(PathBuf, Undo)>>
         return Err(foreign("it is too large"));
     }
     let mut bytes = Vec::new();
-    file.take(LEN_MAX).read_to_end(&mut bytes).map_err(|e| at(&place, e))?;
+    // Something else of that name may be large.
+    let magic = (&file).take(MAGIC.len() as u64).read_to_end(&mut bytes);
+    magic.map_err(|e| at(&place, e))?;
+    if bytes == MAGIC {
+        file.take(LEN_MAX).read_to_end(&mut bytes).map_err(|e| at(&place, e))?;
+    }
     let undo = Undo::decode(&bytes).map_err(foreign)?;
     Ok(Some((place, undo)))
 }
@@ -88,9 +93,19 @@ impl Place {
                 found.nlink()
             )));
         }
-        place(image, path)?.map(Self).ok_or_else(|| {
+        let place = place(image, path)?.ok_or_else(|| {
             Error::Busy(format!("`{}`: it was moved while it was open", path.display()))
-        })
+        })?;
+        let mut longest = place.clone().into_os_string();
+        longest.push(".XXXXXX");
+        if Path::new(&longest).symlink_metadata().is_err_and(|e| is_too_long(&e)) {
+            return Err(Error::Unsupported(format!(
+                "`{}`: an edit in place without a journal, of an image whose name is too long to have an undo file \
+                 beside it",
+                path.display()
+            )));
+        }
+        Ok(Self(place))
     }
 
     /// Have it there, whole.
@@ -108,13 +123,16 @@ impl Place {
         let written = file.write_all(undo).and_then(|()| file.as_file().sync_all());
         written.map_err(|e| host::write_error(file.as_file(), "undo file", e))?;
         file.persist_noclobber(&self.0).map_err(|e| match e.error.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::ForeignUndo {
+            ErrorKind::AlreadyExists => Error::ForeignUndo {
                 path: self.0.clone(),
                 what: "it appeared meanwhile".to_owned(),
             },
             _ => at(&self.0, e.error),
         })?;
-        sync_directory(directory)
+        sync_directory(directory).inspect_err(|_| {
+            // Left there it would do no harm: nothing was written that it could roll back.
+            let _gone = std::fs::remove_file(&self.0);
+        })
     }
 
     /// Take it away.
@@ -131,6 +149,11 @@ impl Place {
 pub(crate) fn remove(place: &Path) -> Result<()> {
     std::fs::remove_file(place).map_err(|e| at(place, e))?;
     sync_directory(place.parent().expect("a canonical path of a file has a parent"))
+}
+
+/// Whether no file can have the name, so that none has.
+fn is_too_long(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::InvalidFilename
 }
 
 fn sync_directory(directory: &Path) -> Result<()> {

@@ -230,6 +230,49 @@ fn an_image_with_two_names_would_not_find_its_undo_file_again() {
 }
 
 #[test]
+fn an_image_with_a_name_too_long_for_an_undo_file_beside_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    // A name has 255 bytes at most; `.autoxen-undo` has 13, and 7 more for a moment.
+    for (len, fits) in [(255, false), (243, false), (236, false), (235, true)] {
+        let path = directory.path().join("a".repeat(len));
+        fs::write(&path, vec![7; 65_536]).unwrap();
+        Image::open(&path).unwrap();
+        let outcome = ImageMut::open(&path).unwrap().commit_in_place(&edit());
+        assert_eq!(outcome.is_ok(), fits, "{len}: {outcome:?}");
+        if !fits {
+            assert_eq!(
+                message(outcome, &path),
+                "`PATH`: an edit in place without a journal, of an image whose name is too long to have an undo file \
+                 beside it"
+            );
+            assert!(fs::read(&path).unwrap() == vec![7; 65_536]);
+        }
+        assert_eq!(recover(&path).unwrap(), Recovered::Nothing);
+        fs::remove_file(path).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}
+
+/// Bytes that this thread has read so far.
+fn read_so_far() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").expect("a kernel with accounting");
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("a count");
+    read.parse().expect("a number")
+}
+
+#[test]
+fn a_large_file_of_that_name_is_not_read_when_it_begins_as_no_undo_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = image(directory.path());
+    File::create(undo_of(&path)).unwrap().set_len(1 << 29).unwrap();
+    let before = read_so_far();
+    assert!(message(Image::open(&path), &path).ends_with("it does not begin as one does"));
+    assert!(read_so_far() - before < 1 << 24);
+    File::create(undo_of(&path)).unwrap().set_len((1 << 30) + 1).unwrap();
+    assert!(message(Image::open(&path), &path).ends_with("it is too large"));
+}
+
+#[test]
 fn a_host_without_room_for_the_edit_or_its_undo_file_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let _mount = Mount::tmpfs(directory.path(), 1 << 20);

@@ -55,6 +55,10 @@ pub(super) fn refused(path: &Path, error: &imgfmt::Error) -> Failure {
             "enlarge the file system with `truncate` and `resize2fs`, or remove files in it; where it is the journal \
              that is too small, leave out --in-place",
         ),
+        // What no copy could have either was refused when the image was looked at.
+        imgfmt::Error::Unsupported(_) => {
+            failure.hint("leave out --in-place: then a copy is edited, unless that says the same")
+        }
         imgfmt::Error::Io { .. } => failure.hint(
             "`autoxen image recover` brings the image back; the same command does, too, and goes on",
         ),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
 use crate::refusals::Tmpfs;
-use crate::site::{Site, judge, run, text};
+use crate::site::{Site, e2fsck, judge, run, text};
 
 const PREPARE: &[&str] = &["prepare", "job.xml", "-o", "ready", "--in-place"];
 
@@ -138,6 +138,17 @@ fn an_image_with_two_names_needs_a_journal() {
     let site = good(&["-t", "ext2"]);
     fs::hard_link(site.path("root.img"), site.path("other.img")).unwrap();
     refused_by_both(&site, "it has 2 names (hard links), and its undo file stands beside one");
+}
+
+#[test]
+fn an_image_that_a_crash_could_tear_is_refused_with_a_way_out() {
+    // Group descriptors of two sectors.
+    let site = good(&["-t", "ext4", "-b", "4096", "-O", "64bit", "-E", "desc_size=1024"]);
+    let stderr = refused(&site, "an edit in place of an ext file system with group descriptors");
+    assert!(stderr.contains("hint: leave out --in-place"), "{stderr}");
+    assert_eq!(site.fails(&["plan", "job.xml", "--in-place"]), stderr);
+    site.succeeds(&["prepare", "job.xml", "-o", "ready"]);
+    e2fsck(&site.path("ready/xvda.img"));
 }
 
 #[test]

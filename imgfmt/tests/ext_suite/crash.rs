@@ -8,21 +8,17 @@
 //! Few states by default; `AUTOXEN_LONG=1` takes thousands, and `SEED` other ones.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use imgfmt::ext::{Fs, Transaction};
+use imgfmt::ext::Fs;
 use imgfmt::in_place::{Disk, Guard};
-use imgfmt::{Error, Image, ImageMut, InPlace, Result, Storage, Volume};
+use imgfmt::{Error, Image, InPlace, Result, Storage, Volume};
 
-use crate::in_place::{FORMATS, edit_of, image, prepare};
-use crate::support::{NOW, Random, TestImage, Tree, noise, run, tree};
+use crate::in_place::{Edit, FORMATS, edit_of, image, prepare};
+use crate::support::{Random, TestImage, Tree, noise, run, run_ok, tree, unlocked};
 
 const SECTOR: usize = 512;
-
-type Edit = fn(&mut Transaction<'_>) -> Result<()>;
 
 /// Edits that change every kind of block.
 const EDITS: &[(&str, Edit)] = &[
@@ -33,11 +29,13 @@ const EDITS: &[(&str, Edit)] = &[
     ("a symbolic link", |tx| tx.symlink("/".repeat(100), "/etc/link")),
 ];
 
-fn is_long() -> bool {
+/// Whether there is time for many more cases.
+pub(crate) fn is_long() -> bool {
     std::env::var_os("AUTOXEN_LONG").is_some()
 }
 
-fn seed() -> u64 {
+/// What random cases come from.
+pub(crate) fn seed() -> u64 {
     std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"))
 }
 
@@ -191,7 +189,8 @@ impl Case {
     }
 
     /// Recover every state in each way. `most` states of a step are read by us, `judges` of them by others.
-    fn judge(&self, most: u64, judges: u64, random: &mut Random) {
+    fn judge(&self, (most, judges): (u64, u64), random: &mut Random) -> Count {
+        let mut count = Count::default();
         let mut bytes = self.bytes.clone();
         let steps = steps(&self.bytes, &self.edit);
         let no_return = steps.len() - 4;
@@ -207,6 +206,7 @@ impl Case {
                     _ => &self.before,
                 };
                 assert!(found == *expected, "by us: {context}");
+                count.states += 1;
                 // Nothing and everything come first.
                 let is_picked = index < 2 || random.below(states.len() as u64) < judges;
                 if !is_picked {
@@ -218,15 +218,43 @@ impl Case {
                     let copy = image.twin();
                     assert!(copy.kernel_recovered_tree() == *expected, "by the kernel: {context}");
                     copy.fsck();
+                    count.by_kernel += 1;
                 }
                 if is_old_log {
                     continue;
                 }
                 image.recover_by_e2fsck();
+                count.by_e2fsck += 1;
                 assert!(image.tree() == *expected, "by e2fsck: {context}");
             }
             step.put(&mut bytes, &vec![true; step.sectors.len()]);
         }
+        count
+    }
+}
+
+/// How many states were recovered: all of them by us, some by others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    states: u64,
+    by_e2fsck: u64,
+    by_kernel: u64,
+}
+
+impl Count {
+    fn add(&mut self, more: Self) {
+        self.states += more.states;
+        self.by_e2fsck += more.by_e2fsck;
+        self.by_kernel += more.by_kernel;
+    }
+
+    /// Shown with `--nocapture`.
+    fn tell(self, edits: &str) {
+        let Self { states, by_e2fsck, by_kernel } = self;
+        let text = format!(
+            "{edits}: {states} states recovered, {by_e2fsck} by e2fsck too, {by_kernel} by the kernel"
+        );
+        writeln!(std::io::stdout(), "{text}").expect("somebody listens");
     }
 }
 
@@ -237,35 +265,34 @@ fn counts() -> (u64, u64) {
 
 #[test]
 fn a_crash_in_the_edit_of_a_clean_image_leaves_all_of_it_or_nothing() {
-    let mut random = Random(seed());
-    let (most, judges) = counts();
+    let (mut random, mut count) = (Random(seed()), Count::default());
     for format in FORMATS {
         let image = image(format);
         let edits = if is_long() { EDITS } else { &EDITS[..1] };
         for (name, edit) in edits {
             let case = Case::new(format!("{format:?}, {name}"), &image, *edit);
-            case.judge(most, judges, &mut random);
+            count.add(case.judge(counts(), &mut random));
         }
     }
+    count.tell("clean images");
 }
 
 #[test]
 fn a_crash_in_any_kind_of_edit_leaves_all_of_it_or_nothing() {
-    let mut random = Random(seed());
-    let (most, judges) = counts();
+    let (mut random, mut count) = (Random(seed()), Count::default());
     for format in [&FORMATS[0], &FORMATS[3]] {
         let image = image(format);
         for (name, edit) in &EDITS[1..] {
             let case = Case::new(format!("{format:?}, {name}"), &image, *edit);
-            case.judge(most, judges, &mut random);
+            count.add(case.judge(counts(), &mut random));
         }
     }
+    count.tell("clean images, other edits");
 }
 
 #[test]
 fn a_crash_in_the_edit_of_a_dirty_image_leaves_all_of_it_or_nothing() {
-    let mut random = Random(seed());
-    let (most, judges) = counts();
+    let (mut random, mut count) = (Random(seed()), Count::default());
     let formats = FORMATS.iter().filter(|(args, ..)| !args.contains("-O fast_commit"));
     for (number, format) in formats.enumerate() {
         let image = image(format);
@@ -280,15 +307,15 @@ fn a_crash_in_the_edit_of_a_dirty_image_leaves_all_of_it_or_nothing() {
         let one = &EDITS[number % EDITS.len()];
         for (name, edit) in if is_long() { EDITS } else { std::slice::from_ref(one) } {
             let case = Case::new(format!("dirty {format:?}, {name}"), &image, *edit);
-            case.judge(most, judges, &mut random);
+            count.add(case.judge(counts(), &mut random));
         }
     }
+    count.tell("dirty images");
 }
 
 #[test]
 fn a_crash_in_the_edit_of_an_image_with_fast_commits_leaves_all_of_it_or_nothing() {
-    let mut random = Random(seed());
-    let (most, judges) = counts();
+    let (mut random, mut count) = (Random(seed()), Count::default());
     let image = image(&("-t ext4 -b 1024 -J size=4 -O fast_commit", 16_384, 0, "rw"));
     image.left_dirty("rw", |at| {
         for i in 0..4 {
@@ -308,12 +335,13 @@ fn a_crash_in_the_edit_of_an_image_with_fast_commits_leaves_all_of_it_or_nothing
         // With fast commits to be kept, the old log's superblock still has a start.
         let (_, superblock) = steps[1].iter().next().expect("one sector");
         assert!(superblock[0x1C..0x20] != [0; 4], "no fast commits");
-        case.judge(most, judges, &mut random);
+        count.add(case.judge(counts(), &mut random));
     }
+    count.tell("images with fast commits");
 }
 
 /// Where the undo file of `image` stands.
-fn undo_of(image: &Path) -> std::path::PathBuf {
+pub(crate) fn undo_of(image: &Path) -> std::path::PathBuf {
     let mut name = image.as_os_str().to_owned();
     name.push(".autoxen-undo");
     name.into()
@@ -321,8 +349,8 @@ fn undo_of(image: &Path) -> std::path::PathBuf {
 
 #[test]
 fn a_crash_in_an_edit_without_a_journal_is_undone() {
-    let mut random = Random(seed());
-    let most = if is_long() { 2000 } else { 20 };
+    let (mut random, mut count) = (Random(seed()), Count::default());
+    let most = if is_long() { 300 } else { 20 };
     for args in ["-t ext2 -b 1024", "-t ext4 -b 4096 -O ^has_journal", "-t ext4 -O ^has_journal"] {
         let image = image(&(args, 4096, 0, ""));
         for (name, edit) in EDITS {
@@ -336,12 +364,13 @@ fn a_crash_in_an_edit_without_a_journal_is_undone() {
                     let undo = undo_of(&image.path());
                     fs::write(&undo, step.undo.as_ref().expect("it is there all the time"))
                         .expect("a write");
-                    let refused = Image::open(&image.path());
+                    let refused = unlocked(|| Image::open(&image.path()));
                     assert!(matches!(refused, Err(Error::Interrupted(_))), "{refused:?}");
-                    imgfmt::recover(&image.path()).expect("it is rolled back");
+                    unlocked(|| imgfmt::recover(&image.path())).expect("it is rolled back");
                     assert!(!undo.exists());
                     assert!(image.tree() == case.before, "{}: {state:?}", case.name);
                     image.fsck();
+                    count.states += 1;
                 }
                 step.put(&mut bytes, &vec![true; step.sectors.len()]);
             }
@@ -350,127 +379,59 @@ fn a_crash_in_an_edit_without_a_journal_is_undone() {
             done.fsck();
         }
     }
+    count.tell("images without a journal");
 }
 
-const CHILD: &str = "AUTOXEN_TEST_KILLED_IMAGE";
-
-/// Edit number `n`: two files that have to say the same.
-fn numbered(n: u64) -> impl FnOnce(&mut Transaction<'_>) -> Result<()> {
-    move |tx| {
-        tx.write("/etc/fstab", format!("{n}\n"))?;
-        tx.write("/etc/job", format!("{n}\n{}", "x".repeat(3000)))
-    }
+/// What a sector is before and after each step, each content once.
+fn contents(steps: &[Step], sector: usize) -> Vec<&[u8]> {
+    let changes = steps.iter().flat_map(|step| &step.sectors).filter(|s| s.0 == sector);
+    let mut contents: Vec<&[u8]> = changes.flat_map(|(_, old, new)| [&old[..], new]).collect();
+    contents.sort_unstable();
+    contents.dedup();
+    contents
 }
 
-/// Edits an image until it is killed, and says which edits are done.
-#[test]
-#[ignore = "the test below runs it, in a process that it kills"]
-fn the_process_that_is_killed() {
-    let path = std::env::var_os(CHILD).expect("the test below sets it");
-    for n in 1.. {
-        let mut image = ImageMut::open(path.as_ref()).expect("the image opens");
-        let edit = {
-            let fs = Fs::open(Volume::whole(&image)).expect("it opens");
-            let mut tx = fs.begin(NOW).expect("it can be edited");
-            numbered(n)(&mut tx).expect("it is edited");
-            tx.finish_in_place().expect("it has room")
-        };
-        image.commit_in_place(&edit).expect("it is written");
-        let mut output = std::io::stdout();
-        writeln!(output, "done {n}").expect("the parent listens");
-    }
-}
-
-/// Let a process edit the image, kill it, and give the number of the last edit that it said was done.
-fn killed(image: &TestImage, random: &mut Random) -> u64 {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "crash::the_process_that_is_killed", "--ignored", "--nocapture"])
-        .env(CHILD, image.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("this program starts");
-    let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut line = String::new();
-    // The first edit is done: from here on any moment is as good as another.
-    while !line.starts_with("done ") {
-        line.clear();
-        assert!(output.read_line(&mut line).expect("its output") > 0, "it has ended by itself");
-    }
-    std::thread::sleep(Duration::from_micros(random.below(40_000)));
-    child.kill().expect("it is ours");
-    child.wait().expect("it is ours");
-    let mut rest = String::new();
-    output.read_to_string(&mut rest).expect("the rest of its output");
-    let done = rest.lines().filter_map(|line| line.strip_prefix("done ")).next_back();
-    done.map_or(1, |n| n.parse().expect("a number"))
-}
-
-fn number_in(image: &TestImage, path: &str) -> u64 {
-    let content = image.with_fs(|fs| fs.read(path).expect("it is there"));
-    let text = String::from_utf8(content).expect("plain text");
-    text.lines().next().expect("a line").parse().expect("a number")
-}
-
-#[test]
-fn a_process_that_is_killed_leaves_all_of_an_edit_or_nothing() {
-    let mut random = Random(seed());
-    let rounds = if is_long() { 350 } else { 7 };
-    for format in [
-        ("-t ext3 -b 1024 -J size=1", 4096, 0, ""),
-        ("-t ext4 -b 4096", 16_384, 0, "rw"),
-        ("-t ext2 -b 1024", 4096, 0, ""),
-    ] {
-        let fresh = image(&format);
-        for round in 0..rounds {
-            let image = fresh.twin();
-            let done = killed(&image, &mut random);
-            let undo = undo_of(&image.path());
-            imgfmt::recover(&image.path()).expect("what is left can be recovered");
-            assert!(!undo.exists());
-            let ours = [number_in(&image, "/etc/fstab"), number_in(&image, "/etc/job")];
-            image.recover_by_e2fsck();
-            let found = [number_in(&image, "/etc/fstab"), number_in(&image, "/etc/job")];
-            assert_eq!(ours, found, "{format:?}, round {round}");
-            assert_eq!(found[0], found[1], "{format:?}, round {round}");
-            // It may have been killed before it could say so.
-            assert!([done, done + 1].contains(&found[0]), "{done} were done, not {found:?}");
-        }
-    }
+/// Have `s_wtime_hi` other than an edit leaves it: of what an edit changes, all else lies in the first sector.
+fn set_wtime_hi(image: &TestImage) {
+    let mut bytes = image.bytes();
+    bytes[1024 + 0x274] = 1;
+    let crc = !crc32c::crc32c(&bytes[1024..2044]);
+    bytes[2044..2048].copy_from_slice(&crc.to_le_bytes());
+    fs::write(image.path(), bytes).expect("a write");
 }
 
 #[test]
 fn e2fsprogs_and_the_kernel_take_every_mix_of_superblock_sectors() {
-    for (args, long_path) in [("-t ext4 -b 1024", false), ("-t ext4 -b 4096", true)] {
+    // `s_last_mounted` has 64 bytes. From 60 on the last four are in use, and 64 have no zero behind them.
+    for (args, path_len) in
+        [("-t ext4 -b 1024", 0), ("-t ext4 -b 1024", 59), ("-t ext4 -b 4096", 60), ("-t ext4", 64)]
+    {
         let image = image(&(args, 8192, 0, ""));
-        if long_path {
-            // 63 bytes: the last four of the field are in use.
-            let path = "/".repeat(63);
-            let image = image.path();
-            let name = image.to_str().expect("plain");
-            assert!(run("tune2fs", &["-M", &path, name]).status.success());
+        if path_len > 0 {
+            let (path, image) = ("/".repeat(path_len), image.path());
+            run_ok("tune2fs", &["-M", &path, image.to_str().expect("plain")]);
         }
+        set_wtime_hi(&image);
         let case = Case::new(args.to_owned(), &image, |tx| tx.create_dir("/new"));
-        let homes = steps(&case.bytes, &case.edit);
-        let superblock: Vec<_> =
-            homes.iter().flat_map(|step| &step.sectors).filter(|s| (2..4).contains(&s.0)).collect();
-        assert!(superblock.len() >= 3, "the flag on, the counts, the flag off");
-        for first in superblock.iter().filter(|s| s.0 == 2) {
-            for second in superblock.iter().filter(|s| s.0 == 3) {
-                for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-                    let mut bytes = case.bytes.clone();
-                    bytes[1024..1536].copy_from_slice([&first.1, &first.2][a]);
-                    bytes[1536..2048].copy_from_slice([&second.1, &second.2][b]);
-                    let image = TestImage::from_bytes(&bytes, 0);
-                    let path = image.path();
-                    let path = path.to_str().expect("plain");
-                    // Without a readable superblock, or with a wrong checksum, either of them says so and fails.
-                    let output = run("debugfs", &["-R", "stats -h", path]);
-                    let said = String::from_utf8_lossy(&output.stderr);
-                    assert!(!said.contains("checksum"), "{said}");
-                    image.recover_by_e2fsck();
-                    let _ = image.kernel_tree();
-                }
+        let steps = steps(&case.bytes, &case.edit);
+        let (first, second) = (contents(&steps, 2), contents(&steps, 3));
+        // As it was, with the flag, with the new counts too, and without the flag; the time as it was, and as it is.
+        assert_eq!((first.len(), second.len()), (4, 2), "{args}");
+        for first in &first {
+            for second in &second {
+                let mut bytes = case.bytes.clone();
+                bytes[1024..1536].copy_from_slice(first);
+                bytes[1536..2048].copy_from_slice(second);
+                let image = TestImage::from_bytes(&bytes, 0);
+                let path = image.path();
+                let path = path.to_str().expect("plain");
+                run_ok("dumpe2fs", &["-h", path]);
+                // Without a readable superblock, or with a wrong checksum, either of them says so and fails.
+                let output = run("debugfs", &["-R", "stats -h", path]);
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(!said.contains("checksum"), "{said}");
+                image.recover_by_e2fsck();
+                let _ = image.kernel_tree();
             }
         }
     }

@@ -7,7 +7,9 @@ use imgfmt::ext::{Fs, Transaction};
 use imgfmt::in_place::Guard;
 use imgfmt::{Error, ImageMut, InPlace, Result, Volume};
 
-use crate::support::{NOW, TestImage, noise, run_ok};
+use crate::support::{NOW, TestImage, noise, run_ok, unlocked};
+
+pub(crate) type Edit = fn(&mut Transaction<'_>) -> Result<()>;
 
 /// (`mke2fs` arguments, KiB, bytes before the volume, options of a mount that sets the journal's format; none where it is
 /// as `mke2fs` made it)
@@ -70,8 +72,39 @@ impl TestImage {
         f: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
     ) -> Result<InPlace> {
         let edit = edit_of(&self.bytes(), self.start(), f)?;
-        ImageMut::open(&self.path())?.commit_in_place(&edit)?;
+        unlocked(|| ImageMut::open(&self.path()))?.commit_in_place(&edit)?;
         Ok(edit)
+    }
+
+    /// Do only the first `count` steps of an edit in place.
+    pub(crate) fn begin_in_place(&self, edit: &InPlace, count: usize) {
+        for step in edit.steps().take(count) {
+            self.apply(step);
+        }
+    }
+
+    /// Go as far as the point of no return, where nothing is at home: the log is replayed to the same tree by us, by
+    /// `e2fsck` and by the kernel, and all of them leave a sound file system.
+    pub(crate) fn assert_replayed(
+        &self,
+        name: &str,
+        edit: &dyn Fn(&mut Transaction<'_>) -> Result<()>,
+    ) {
+        let expected = {
+            let copy = self.twin();
+            copy.edit(edit).expect(name);
+            copy.tree()
+        };
+        let edit = edit_of(&self.bytes(), self.start(), edit).expect(name);
+        assert_eq!(edit.guard(), Guard::Journal, "{name}");
+        self.begin_in_place(&edit, edit.steps().count() - 3);
+        assert!(self.with_fs(|fs| fs.needs_recovery()), "{name}");
+        assert_eq!(self.tree(), expected, "{name}");
+        let judged = self.twin();
+        judged.recover_by_e2fsck();
+        assert_eq!(judged.tree(), expected, "{name}");
+        assert_eq!(self.kernel_recovered_tree(), expected, "{name}");
+        self.fsck();
     }
 }
 
@@ -105,28 +138,7 @@ fn an_edit_in_place_leaves_a_sound_file_system_and_an_empty_log() {
 fn every_transaction_goes_through_the_log_and_e2fsck_replays_it() {
     for format in FORMATS {
         let image = image(format);
-        let mut bytes = image.bytes();
-        let edit = edit_of(&bytes, format.2, prepare).expect("it is edited");
-        let expected = {
-            let copy = image.twin();
-            copy.edit(prepare).expect("it is edited");
-            copy.tree()
-        };
-        // Up to the point of no return: nothing is at home.
-        for step in edit.steps().take(2) {
-            for (offset, new) in step.iter() {
-                let at = usize::try_from(offset).expect("small");
-                bytes[at..at + new.len()].copy_from_slice(new);
-            }
-        }
-        fs::write(image.path(), &bytes).expect("a write");
-        assert!(image.with_fs(|fs| fs.needs_recovery()), "{format:?}");
-        assert_eq!(image.tree(), expected, "{format:?}");
-        let judged = image.twin();
-        judged.recover_by_e2fsck();
-        assert_eq!(judged.tree(), expected, "{format:?}");
-        assert_eq!(image.kernel_recovered_tree(), expected, "{format:?}");
-        image.fsck();
+        image.assert_replayed(&format!("{format:?}"), &prepare);
     }
 }
 
@@ -201,6 +213,14 @@ fn what_a_crash_could_tear_is_refused_by_name() {
         "an edit in place of a volume that begins within a sector (at byte 100)"
     );
     assert!(image.bytes() == before);
+
+    let image = TestImage::new("-t ext4 -b 4096 -O 64bit -E desc_size=1024", 16_384, 0);
+    let before = image.bytes();
+    assert_eq!(
+        image.edit_in_place(|tx| tx.write("/new", "")).expect_err("two sectors").to_string(),
+        "an edit in place of an ext file system with group descriptors of 1024 bytes"
+    );
+    assert!(image.bytes() == before);
 }
 
 #[test]
@@ -233,14 +253,8 @@ fn stale_blocks_behind_the_transaction_are_not_replayed() {
         bytes[at..at + content.len()].copy_from_slice(&content);
     }
 
-    let edit = edit_of(&bytes, 0, prepare).expect("it is edited");
-    for step in edit.steps().take(2) {
-        for (offset, new) in step.iter() {
-            let at = usize::try_from(offset).expect("small");
-            bytes[at..at + new.len()].copy_from_slice(new);
-        }
-    }
     fs::write(path, &bytes).expect("a write");
+    image.begin_in_place(&edit_of(&bytes, 0, prepare).expect("it is edited"), 2);
     image.recover_by_e2fsck();
     let replayed = &image.bytes()[victim..victim + 1024];
     assert!(replayed != [0xEE; 1024], "the stale transaction was replayed");

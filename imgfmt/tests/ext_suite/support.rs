@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use imgfmt::ext::{FileType, Fs, Transaction};
-use imgfmt::{Changes, Image, Result, Volume};
+use imgfmt::{Changes, Error, Image, Result, Volume};
 
 /// Time of all edits: 2026-01-01, so that e2fsck finds no time in the future.
 pub(crate) const NOW: i64 = 1_767_225_600;
@@ -39,6 +39,17 @@ pub(crate) fn run_ok(program: &str, args: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Open an image, by `f`. Between fork and exec, a child of another test holds our files open, and their locks with them.
+pub(crate) fn unlocked<T>(f: impl Fn() -> Result<T>) -> Result<T> {
+    for _ in 0..10_000 {
+        match f() {
+            Err(Error::Busy(who)) if who.ends_with("has locked it") => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+    f()
 }
 
 /// A file system in a file of its own, perhaps behind other bytes as in a partition.
@@ -143,7 +154,7 @@ impl TestImage {
 
     /// Read it with ours.
     pub(crate) fn with_fs<R>(&self, f: impl FnOnce(&Fs<'_>) -> R) -> R {
-        let image = Image::open(&self.path()).expect("the image opens");
+        let image = unlocked(|| Image::open(&self.path())).expect("the image opens");
         let volume = Volume::new(&image, self.start, self.len).expect("the volume is there");
         f(&Fs::open(volume).expect("the file system opens"))
     }

@@ -95,7 +95,7 @@ impl Commit<'_, '_> {
         let (first, sequence) = (log.format.first, log.format.sequence);
         let copies: Vec<_> = self.meta.iter().map(|(home, bytes)| (home.0, &bytes[..])).collect();
         let blocks = log.format.encode(sequence, self.now.max(0).cast_unsigned(), &copies);
-        let log_blocks = u32::try_from(blocks.len()).expect("check_room() compared it with one");
+        let log_blocks = u32::try_from(blocks.len()).expect("check_apart() compared it with one");
 
         let mut steps = Vec::new();
         let stale = self.stale(&log, first + log_blocks, sequence)?;
@@ -146,6 +146,7 @@ impl Commit<'_, '_> {
         Ok(())
     }
 
+    /// The log, which must not lie where the file system keeps its own: it is written before anything is looked at again.
     fn log(&self) -> Result<Log> {
         let fs = self.fs;
         let at = superblock_location(fs)?;
@@ -155,6 +156,9 @@ impl Commit<'_, '_> {
         };
         let format = Format::new(&empty, fs.geometry().block_size, held(fs)?)?;
         let map = Map::new(fs, format.maxlen)?;
+        for (start, count) in map.runs() {
+            group::check_not_metadata(fs, start, count)?;
+        }
         let old = OldLog::new(fs, at, &map, held(fs)?)?;
         Ok(Log { at, empty, format, map, old })
     }

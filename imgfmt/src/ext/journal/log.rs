@@ -120,6 +120,11 @@ impl Map {
         (into < *count).then(|| BlockNr(start.0 + u64::from(into)))
     }
 
+    /// Where it lies: the first block of each run, and how many follow.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (BlockNr, u64)> {
+        self.places.iter().map(|(&start, &count)| (start, count))
+    }
+
     /// Whether a block of the volume is one of the log's.
     pub(super) fn contains(&self, block: BlockNr) -> bool {
         self.overlaps(block, 1)
