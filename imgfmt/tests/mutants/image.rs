@@ -48,11 +48,19 @@ const FIXTURES: &[(&str, &[u8])] = fixtures!(
     "ext2-rev0",
     "full-blocks",
     "full-inodes",
+    "ext4-inline",
+    "ext4-meta-bg",
+    "ext4-bigalloc",
+    "ext4-ea-inode",
+    "ext4-deep",
     "dirty-ext3",
-    "dirty-ext4"
+    "dirty-ext4",
+    "dirty-fast",
+    "dirty-orphans",
+    "dirty-orphan-file"
 );
 /// Fixtures whose journal has to be replayed.
-const DIRTY: usize = 2;
+const DIRTY: usize = 5;
 
 /// All fixtures.
 pub(crate) fn fixtures() -> &'static [Fixture] {
@@ -80,7 +88,7 @@ impl Fixture {
         }
         let pages = Pages(pages);
         let image = Image::new(&pages);
-        let (layout, paths) = (Layout::new(&image), super::drive::paths(&image));
+        let (layout, paths) = (Layout::new(&image), super::walk::paths(&image));
         Self { name, pages, layout, paths }
     }
 }
