@@ -99,17 +99,25 @@ pub(crate) struct Image<'a> {
     pages: &'a Pages,
     changed: BTreeMap<usize, Page>,
     work: Cell<u64>,
+    spent: Cell<u64>,
 }
 
 impl<'a> Image<'a> {
     /// A fixture as it is.
     pub(crate) fn new(pages: &'a Pages) -> Self {
-        Self { pages, changed: BTreeMap::new(), work: Cell::new(0) }
+        Self { pages, changed: BTreeMap::new(), work: Cell::new(0), spent: Cell::new(0) }
     }
 
     /// Bytes that were read since this was last asked for. Each call counts as a block.
     pub(crate) fn take_work(&self) -> u64 {
-        self.work.take()
+        let work = self.work.take();
+        self.spent.set(self.spent.get() + work);
+        work
+    }
+
+    /// All of it since the image was made.
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.get()
     }
 
     /// Bytes from `at` on; what lies past the end is zero.

@@ -14,6 +14,8 @@ use super::image::Image;
 const NAMES_MAX: usize = 1_000;
 /// Bytes of a file that a walk reads, at most.
 const READ_MAX: u64 = 1 << 20;
+/// Bytes that a whole walk reads, at most: a thousand names, each to be found in a directory that never ends.
+const WALK_MAX: u64 = 64 << 20;
 /// Bytes that one call may read of an image of 16 MiB, at most: some times all of it.
 const WORK_MAX: u64 = 96 << 20;
 
@@ -26,17 +28,18 @@ pub(crate) fn paths(image: &Image<'_>) -> Vec<String> {
     paths
 }
 
-/// Open and read all there is. The same number means that the same was read.
-pub(crate) fn read_all(image: &Image<'_>) -> u64 {
+/// Open and read all there is. The same number means that the same was read; `None` that it was too much.
+pub(crate) fn read_all(image: &Image<'_>) -> Option<u64> {
     let mut digest = DefaultHasher::new();
+    let mut is_whole = true;
     if let Ok(fs) = bounded(image, || Fs::open(Volume::whole(image))) {
         let _ = format!("{:?}", fs.info());
-        walk(&fs, image, &mut |path| {
+        is_whole = walk(&fs, image, &mut |path| {
             path.hash(&mut digest);
             look_at(&fs, image, path, &mut digest);
         });
     }
-    digest.finish()
+    is_whole.then(|| digest.finish())
 }
 
 /// What a check finds, if it opens.
@@ -55,7 +58,9 @@ pub(crate) fn bounded<R>(image: &Image<'_>, f: impl FnOnce() -> Result<R>) -> Re
     result
 }
 
-fn walk(fs: &Fs<'_>, image: &Image<'_>, seen: &mut dyn FnMut(&str)) {
+/// Go over all names. False where there are too many.
+fn walk(fs: &Fs<'_>, image: &Image<'_>, seen: &mut dyn FnMut(&str)) -> bool {
+    let start = image.spent();
     let mut dirs = vec![String::new()];
     let mut names = 0;
     while let Some(dir) = dirs.pop() {
@@ -64,8 +69,8 @@ fn walk(fs: &Fs<'_>, image: &Image<'_>, seen: &mut dyn FnMut(&str)) {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         for entry in entries {
             names += 1;
-            if names > NAMES_MAX {
-                return;
+            if names > NAMES_MAX || image.spent() - start > WALK_MAX {
+                return false;
             }
             // Names that are not text are another's business.
             let Some(name) = entry.name.to_str() else { continue };
@@ -77,6 +82,7 @@ fn walk(fs: &Fs<'_>, image: &Image<'_>, seen: &mut dyn FnMut(&str)) {
             }
         }
     }
+    true
 }
 
 fn look_at(fs: &Fs<'_>, image: &Image<'_>, path: &str, digest: &mut DefaultHasher) {
