@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::failure::{Failure, Result};
 
-/// The last second that ext4 can hold, in the year 2446.
-const EPOCH_MAX: i64 = (3 << 32) + 0x7fff_ffff;
+/// The last second that ext4 can hold and e2fsck believes, in the year 2310.
+const EPOCH_MAX: i64 = (2 << 32) + 0x7fff_ffff;
 
 /// The time of every edit, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the clock.
 pub fn now() -> Result<i64> {

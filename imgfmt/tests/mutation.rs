@@ -84,7 +84,7 @@ fn many(seed: u64, count: u64, f: fn(&[u8])) {
 fn twenty_thousand_lies_are_errors_and_nothing_worse() {
     seal_all_changes_nothing();
     let times = if std::env::var_os("AUTOXEN_LONG").is_some() { 10 } else { 1 };
-    many(1, 6_000 * times, drive::open_and_walk);
+    many(1, 8_000 * times, drive::open_and_walk);
     many(2, 4_000 * times, drive::replay);
-    many(3, 10_000 * times, drive::edit_then_check);
+    many(3, 8_000 * times, drive::edit_then_check);
 }

@@ -485,8 +485,9 @@ fn time(lo: u32, extra: u32) -> SystemTime {
 }
 
 fn clamp(seconds: i64) -> i64 {
-    // -2^31 to 2^34 - 2^31: what 34 bits hold.
-    seconds.clamp(i64::from(i32::MIN), (3 << 32) + i64::from(i32::MAX))
+    // -2^31 to 2^34 - 2^31 is what 34 bits hold. But kernels before 3.14 wrote times before 1970 as if they were of 2310
+    // to 2378, and e2fsck takes those for that.
+    seconds.clamp(i64::from(i32::MIN), (2 << 32) + i64::from(i32::MAX))
 }
 
 fn seconds_fit(seconds: i64, has_extra: bool) -> bool {
@@ -517,7 +518,7 @@ mod tests {
     // The table of the kernel's documentation: extra bits 0 with a negative low half are before 1970.
     #[test]
     fn two_bits_carry_times_past_2038() {
-        for seconds in [-0x8000_0000, -1, 0, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x3_7FFF_FFFF] {
+        for seconds in [-0x8000_0000, -1, 0, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x2_7FFF_FFFF] {
             let whole = Duration::from_secs(i64::unsigned_abs(seconds));
             let expected = if seconds < 0 { UNIX_EPOCH - whole } else { UNIX_EPOCH + whole };
             assert_eq!(time(seconds_lo(seconds), seconds_extra(seconds)), expected, "{seconds}");

@@ -128,3 +128,36 @@ fn after_2038_an_old_inode_is_not_of_1901() {
         assert_eq!([file.atime, file.mtime, file.ctime], [expected; 3], "{args}");
     }
 }
+
+// They have the bits that kernels before 3.14 gave to times before 1970, and e2fsck wants those mended.
+#[test]
+fn times_that_e2fsck_takes_for_old_mistakes_are_refused() {
+    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let image = TestImage::new("-t ext4", 16384, 0);
+    // The last second of before 2310-04-04 that it believes.
+    let last = 0x2_7FFF_FFFF;
+    image
+        .edit(|tx| tx.write("/file", "x").and_then(|()| tx.set_times("/file", at(last), at(last))))
+        .expect("it is kept");
+    image.fsck();
+    let refusal =
+        image.edit(|tx| tx.set_times("/file", at(0), at(last + 1))).expect_err("too late");
+    assert!(refusal.to_string().contains("times are kept from 1901 to 2310"), "{refusal}");
+    // What happens later happens then.
+    edit_at(&image, 0x3_0000_0000, |tx| tx.write("/late", "x"));
+    assert_eq!(image.with_fs(|fs| fs.metadata("/late").expect("a file")).mtime, at(last));
+    image.fsck();
+}
+
+// What a finding says of it was counted past the end of all numbers.
+#[test]
+fn a_table_at_the_end_of_all_numbers_is_a_finding() {
+    let image = TestImage::new("-t ext4 -b 1024 -O 64bit,^metadata_csum,^uninit_bg", 8192, 0);
+    debugfs(&image, "set_block_group 0 inode_table 0xffffffffffffffff");
+    image.with_fs(|fs| {
+        let report = fs.check(&mut |_, _| std::ops::ControlFlow::Continue(())).expect("readable");
+        let found =
+            report.findings.iter().any(|finding| finding.what.contains("18446744073709551615"));
+        assert!(found, "{report}");
+    });
+}

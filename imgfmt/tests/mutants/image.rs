@@ -48,11 +48,19 @@ const FIXTURES: &[(&str, &[u8])] = fixtures!(
     "ext2-rev0",
     "full-blocks",
     "full-inodes",
+    "ext4-inline",
+    "ext4-meta-bg",
+    "ext4-bigalloc",
+    "ext4-ea-inode",
+    "ext4-deep",
     "dirty-ext3",
-    "dirty-ext4"
+    "dirty-ext4",
+    "dirty-fast",
+    "dirty-orphans",
+    "dirty-orphan-file"
 );
 /// Fixtures whose journal has to be replayed.
-const DIRTY: usize = 2;
+const DIRTY: usize = 5;
 
 /// All fixtures.
 pub(crate) fn fixtures() -> &'static [Fixture] {
@@ -80,7 +88,7 @@ impl Fixture {
         }
         let pages = Pages(pages);
         let image = Image::new(&pages);
-        let (layout, paths) = (Layout::new(&image), super::drive::paths(&image));
+        let (layout, paths) = (Layout::new(&image), super::walk::paths(&image));
         Self { name, pages, layout, paths }
     }
 }
@@ -91,17 +99,25 @@ pub(crate) struct Image<'a> {
     pages: &'a Pages,
     changed: BTreeMap<usize, Page>,
     work: Cell<u64>,
+    spent: Cell<u64>,
 }
 
 impl<'a> Image<'a> {
     /// A fixture as it is.
     pub(crate) fn new(pages: &'a Pages) -> Self {
-        Self { pages, changed: BTreeMap::new(), work: Cell::new(0) }
+        Self { pages, changed: BTreeMap::new(), work: Cell::new(0), spent: Cell::new(0) }
     }
 
     /// Bytes that were read since this was last asked for. Each call counts as a block.
     pub(crate) fn take_work(&self) -> u64 {
-        self.work.take()
+        let work = self.work.take();
+        self.spent.set(self.spent.get() + work);
+        work
+    }
+
+    /// All of it since the image was made.
+    pub(crate) fn spent(&self) -> u64 {
+        self.spent.get()
     }
 
     /// Bytes from `at` on; what lies past the end is zero.

@@ -55,12 +55,16 @@ pub(crate) struct Layout {
     pub(crate) block_size: usize,
     /// Blocks of a group.
     pub(crate) blocks_per_group: u32,
+    /// Bits of a block bitmap: clusters, which are blocks but with `bigalloc`.
+    pub(crate) clusters_per_group: u32,
     /// Inodes of a group.
     pub(crate) inodes_per_group: u32,
     /// Bytes of a descriptor.
     pub(crate) desc_size: usize,
     /// Bytes of an inode.
     pub(crate) inode_size: usize,
+    /// Whether a block of descriptors lies with the groups that it describes.
+    meta_bg: bool,
     /// Whether all metadata has checksums.
     pub(crate) metadata_csum: bool,
     /// Where the inode table of each group begins, in blocks.
@@ -81,9 +85,11 @@ impl Layout {
         let mut layout = Self {
             block_size: 1024 << word(0x18),
             blocks_per_group: word(0x20),
+            clusters_per_group: word(0x24),
             inodes_per_group: word(0x28),
             desc_size: if wide { usize::from(short(0xFE)) } else { 32 },
             inode_size: if word(0x4C) == 0 { 128 } else { usize::from(short(0x58)) },
+            meta_bg: word(0x60) & 0x10 != 0,
             metadata_csum: word(0x64) & 0x400 != 0,
             tables: Vec::new(),
             log: Vec::new(),
@@ -118,7 +124,14 @@ impl Layout {
     /// Where the descriptor of a group lies, in bytes.
     pub(crate) fn group_at(&self, group: u32) -> u64 {
         let first = if self.block_size == 1024 { 2 } else { 1 };
-        (first * self.block_size + group as usize * self.desc_size) as u64
+        let groups = self.block_size / self.desc_size;
+        let (nth, index) = (group as usize / groups, group as usize % groups);
+        let block = match self.meta_bg && nth > 0 {
+            // The first block of those groups: the first of them has no copy of the superblock.
+            true => nth * groups * self.blocks_per_group as usize + first - 1,
+            false => first + nth,
+        };
+        (block * self.block_size + index * self.desc_size) as u64
     }
 
     /// Where an inode lies, in bytes.
@@ -139,8 +152,13 @@ impl Layout {
         all.push(Target { kind: Kind::Group(group), at, len, home });
         let desc = image.get(at, len);
         let block = |at: usize| u64::from(word(&desc, at));
-        all.push(self.block(Kind::BlockBitmap(group), block(0)));
-        all.push(self.block(Kind::InodeBitmap(group), block(4)));
+        // Bitmaps that were never written (BLOCK_UNINIT, INODE_UNINIT) hold nothing to be changed.
+        if desc[0x12] & 2 == 0 {
+            all.push(self.block(Kind::BlockBitmap(group), block(0)));
+        }
+        if desc[0x12] & 1 == 0 {
+            all.push(self.block(Kind::InodeBitmap(group), block(4)));
+        }
         self.tables.push(block(8));
     }
 
@@ -157,7 +175,9 @@ impl Layout {
         let flags = word(&inode, 0x20);
         let fast_link = mode >> 12 == 0xA && word(&inode, 4) < 60;
         let mut data = Vec::new();
-        if flags & 0x80000 != 0 {
+        if flags & 0x1000_0000 != 0 {
+            // Inline: all of it is in the inode.
+        } else if flags & 0x80000 != 0 {
             self.extents(image, nr, &inode[0x28..0x64], all, &mut data);
         } else if !fast_link && matches!(mode >> 12, 4 | 8 | 0xA) {
             (0..12).for_each(|i| data.push(word(&inode, 0x28 + 4 * i).into()));

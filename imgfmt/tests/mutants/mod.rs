@@ -9,7 +9,7 @@
 //! fixture:1 options:1 edits:1  { what:1 target:2 at:2 value… }  operations…
 //! ```
 //! Nothing here judges an image. That nothing panics, hangs, takes much memory or changes what it refused is what
-//! [`drive`] asserts; where an image was not harmed, that an edit reads back.
+//! [`drive`] asserts; and that an edit leaves an image consistent in which a check found nothing before.
 
 pub(crate) mod drive;
 mod image;
@@ -18,6 +18,7 @@ mod layout;
 mod mutate;
 mod operate;
 mod seal;
+mod walk;
 
 #[cfg(test)]
 pub(crate) use sound::seal_all_changes_nothing;

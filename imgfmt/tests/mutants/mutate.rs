@@ -2,6 +2,7 @@
 
 use imgfmt::Storage;
 
+use super::drive::Options;
 use super::image::{Fixture, Image};
 use super::input::Input;
 use super::layout::Target;
@@ -11,9 +12,13 @@ use super::seal::{seal, seal_log};
 const EDITS_MAX: u8 = 12;
 
 /// `fixture`, with the lies that `input` decides.
-pub(crate) fn mutated(fixture: &'static Fixture, input: &mut Input<'_>) -> Image<'static> {
+pub(crate) fn mutated(
+    fixture: &'static Fixture,
+    options: Options,
+    input: &mut Input<'_>,
+) -> Image<'static> {
     let mut image = Image::new(&fixture.pages);
-    let (options, edits) = (input.byte(), input.byte());
+    let edits = input.byte();
     let mut touched = Vec::new();
     for _ in 0..edits % (EDITS_MAX + 1) {
         if input.is_empty() {
@@ -21,12 +26,12 @@ pub(crate) fn mutated(fixture: &'static Fixture, input: &mut Input<'_>) -> Image
         }
         touched.extend(edit(&mut image, fixture, input));
     }
-    if options & 1 != 0 {
+    if options.seals() {
         for target in touched {
             seal(&mut image, &fixture.layout, target);
         }
     }
-    if options & 2 != 0 {
+    if options.seals_log() {
         seal_log(&mut image, &fixture.layout);
     }
     image

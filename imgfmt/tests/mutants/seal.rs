@@ -48,7 +48,7 @@ fn seal_one(image: &mut Image<'_>, layout: &Layout, target: Target) {
             image.set(target.at + 0x1E, &sum.to_le_bytes()[..2]);
         }
         Kind::BlockBitmap(group) => {
-            let sum = crc(seed, &bytes[..layout.blocks_per_group as usize / 8]);
+            let sum = crc(seed, &bytes[..layout.clusters_per_group as usize / 8]);
             seal_bitmap(image, layout, group, (0x18, 0x38), sum);
         }
         Kind::InodeBitmap(group) => {

@@ -302,6 +302,6 @@ impl<'a, 'b> Walk<'a, 'b> {
 fn run(first: u64, count: u64) -> String {
     match count {
         0 | 1 => format!("block {first}"),
-        _ => format!("blocks {first} to {}", first + count - 1),
+        _ => format!("blocks {first} to {}", first.saturating_add(count - 1)),
     }
 }

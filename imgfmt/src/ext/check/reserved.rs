@@ -88,18 +88,18 @@ impl Walk<'_, '_> {
             }
             return Ok(());
         }
-        if self.fs.recovery().is_some() {
-            // It was read whole to replay it.
-            return Ok(());
-        }
-        let sound = journal::check_sound(self.fs);
-        if self.found(FindingKind::Journal, place, sound)?.is_none() {
-            return Ok(());
+        // What has to be replayed was read whole for that.
+        let is_dirty = self.fs.recovery().is_some();
+        if !is_dirty {
+            let sound = journal::check_sound(self.fs);
+            if self.found(FindingKind::Journal, place, sound)?.is_none() {
+                return Ok(());
+            }
         }
         let at = journal::superblock_location(self.fs)?;
         let bytes = self.fs.read_block(at)?;
         let (log, _) = JournalSuperblock::ref_from_prefix(&bytes).expect("a block is longer");
-        if log.start.get() != 0 {
+        if log.start.get() != 0 && !is_dirty {
             let what = "it is not empty, but nothing says that it has to be replayed";
             self.add(FindingKind::Journal, place, what)?;
         }

@@ -40,7 +40,7 @@ impl Transaction<'_> {
 
     /// Set when what is at `path`, behind any symbolic links, was last read and last written.
     ///
-    /// An inode of 128 bytes keeps whole seconds from 1901 to 2038, a larger one nanoseconds up to 2446.
+    /// An inode of 128 bytes keeps whole seconds from 1901 to 2038, a larger one nanoseconds up to 2310.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where a time is out of that range.
@@ -94,7 +94,7 @@ fn set_times(inode: &mut Inode, path: &Path, atime: SystemTime, mtime: SystemTim
     if fits {
         return Ok(());
     }
-    let end = if inode.keeps_nanoseconds() { 2446 } else { 2038 };
+    let end = if inode.keeps_nanoseconds() { 2310 } else { 2038 };
     Err(Error::Unsupported(format!(
         "`{}`: times are kept from 1901 to {end} in this file system, no others",
         path.display()

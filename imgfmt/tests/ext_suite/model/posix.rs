@@ -12,8 +12,17 @@ pub(super) struct Node {
     pub(super) mode: u16,
     pub(super) uid: u32,
     pub(super) gid: u32,
+    pub(super) xattrs: BTreeMap<&'static str, Vec<u8>>,
+    pub(super) atime: i64,
     pub(super) mtime: i64,
     pub(super) ctime: i64,
+}
+
+impl Node {
+    fn new(content: Content, mode: u16, gid: u32, now: i64) -> Self {
+        let xattrs = BTreeMap::new();
+        Self { content, mode, uid: 0, gid, xattrs, atime: now, mtime: now, ctime: now }
+    }
 }
 
 /// What a node holds.
@@ -37,6 +46,9 @@ pub(super) enum Refusal {
     AlreadyExists,
     Loop,
     WrongKind,
+    /// A directory would come to lie in itself.
+    InItself,
+    NoSuchXattr,
 }
 
 impl Refusal {
@@ -49,6 +61,8 @@ impl Refusal {
             Self::AlreadyExists => matches!(error, Error::AlreadyExists(_)),
             Self::Loop => matches!(error, Error::SymlinkLoop(_)),
             Self::WrongKind => matches!(error, Error::WrongKind { .. }),
+            Self::InItself => matches!(error, Error::InvalidPath { .. }),
+            Self::NoSuchXattr => matches!(error, Error::NoSuchXattr { .. }),
         }
     }
 }
@@ -76,7 +90,7 @@ impl Model {
     /// A root, and nothing in it.
     pub(super) fn new(now: i64) -> Self {
         let content = Content::Dir(BTreeMap::new());
-        let root = Node { content, mode: 0o755, uid: 0, gid: 0, mtime: now, ctime: now };
+        let root = Node::new(content, 0o755, 0, now);
         Self { nodes: BTreeMap::from([(ROOT, Arc::new(root))]), next: 1 }
     }
 
@@ -197,7 +211,7 @@ impl Model {
                 mode |= SET_GID;
             }
         }
-        let node = Node { content, mode, uid: 0, gid, mtime: now, ctime: now };
+        let node = Node::new(content, mode, gid, now);
         let nr = self.next;
         self.next += 1;
         self.nodes.insert(nr, Arc::new(node));
@@ -212,16 +226,36 @@ impl Model {
         });
     }
 
-    /// Take a name away, and the node with its last one.
+    /// Take a name away, and the node with its last one: of a directory, all that is below it first.
     pub(super) fn leave(&mut self, dir: Nr, name: &str, now: i64) {
-        let mut nr = None;
-        self.change_names(dir, now, |names| nr = names.remove(name));
-        let nr = nr.expect("it has that name");
+        let nr = self.take(dir, name, now);
+        let below: Vec<String> =
+            self.names(nr).into_iter().flatten().map(|(n, _)| n.clone()).collect();
+        for name in below {
+            self.leave(nr, &name, now);
+        }
         if self.names(nr).is_some() || self.links(nr) == 0 {
             self.nodes.remove(&nr);
         } else {
             self.node_mut(nr).ctime = now;
         }
+    }
+
+    /// Take a name away, and leave the node.
+    pub(super) fn take(&mut self, dir: Nr, name: &str, now: i64) -> Nr {
+        let mut nr = None;
+        self.change_names(dir, now, |names| nr = names.remove(name));
+        nr.expect("it has that name")
+    }
+
+    /// Whether `inner` is `outer`, or lies below it.
+    pub(super) fn is_within(&self, inner: Nr, outer: Nr) -> bool {
+        inner == outer
+            || self
+                .names(outer)
+                .into_iter()
+                .flatten()
+                .any(|(_, &nr)| self.names(nr).is_some() && self.is_within(inner, nr))
     }
 
     fn change_names(&mut self, dir: Nr, now: i64, f: impl FnOnce(&mut BTreeMap<String, Nr>)) {
