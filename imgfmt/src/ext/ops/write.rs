@@ -27,6 +27,10 @@ impl Transaction<'_> {
     /// A file that is there keeps its inode: owner, mode, extended attributes, other names, time of creation. A new one
     /// is 0644, owned by root; a symbolic link that leads to a missing name makes that.
     ///
+    /// What the mode and `security.capability` let the old content do, the new may do: a kernel takes the latter away
+    /// with each write, and here whoever replaces a program decides with [`remove_xattr`](Self::remove_xattr). The same
+    /// holds of [`append`](Self::append), [`truncate`](Self::truncate) and [`set_owner`](Self::set_owner).
+    ///
     /// # Errors
     /// [`Error::NotFound`] where the directory is missing, [`Error::NoSpace`] where the new content does not fit beside
     /// the old, which is freed only when the edit is done.
