@@ -458,21 +458,19 @@ fn with_attribute(args: &str, len: usize) -> TestImage {
     image
 }
 
-/// Change one byte of `content`, which lies in the image once.
-fn flip(image: &TestImage, content: &[u8], at: u64) {
-    let bytes = image.bytes();
-    let start = bytes.windows(content.len()).position(|window| window == content);
-    let at = start.expect("it lies in the image") as u64 + at;
-    let byte = bytes[usize::try_from(at).expect("small")] ^ 1;
+/// Put other bytes `at` bytes behind the start of `content`, which lies in the image once.
+fn flip_to(image: &TestImage, content: &[u8], at: u64, bytes: &[u8]) {
+    let start = image.bytes().windows(content.len()).position(|window| window == content);
+    let start = start.expect("it lies in the image") as u64;
     let file = File::options().write(true).open(image.path()).expect("the image");
-    file.write_all_at(&[byte], at).expect("a byte");
+    file.write_all_at(bytes, start + at).expect("a write");
 }
 
 #[test]
 fn a_hash_by_which_attributes_are_shared_is_found_wrong() {
     let image = with_attribute("-t ext2 -b 1024 -I 128", 300);
     // Magic number, one reference, one block; h_hash is behind.
-    flip(&image, &[0, 0, 2, 0xEA, 1, 0, 0, 0, 1, 0, 0, 0], 12);
+    flip_to(&image, &[0, 0, 2, 0xEA, 1, 0, 0, 0, 1, 0, 0, 0], 12, &[77]);
     let report = check(&image).expect("it opens");
     assert!(found(report).ends_with(": attributes: the hash of the block is wrong\n"));
 }
@@ -480,7 +478,7 @@ fn a_hash_by_which_attributes_are_shared_is_found_wrong() {
 #[test]
 fn a_value_in_an_inode_of_its_own_is_found_wrong_where_the_kernel_refuses_it() {
     let image = with_attribute("-t ext4 -b 1024 -O ea_inode,^has_journal", 9000);
-    flip(&image, &noise(3, 9000)[..64], 5);
+    flip_to(&image, &noise(3, 9000)[..64], 64, b"other");
     let report = check(&image).expect("it opens");
     assert_eq!(found(report), "inode 13: the value of an attribute, whose hash is wrong\n");
     image.with_kernel_options("ro", |root| {
@@ -512,6 +510,26 @@ fn a_value_as_lustre_kept_it_is_sound() {
     assert!(complaint(&image).is_some());
     let report = check(&image).expect("it opens");
     assert!(found(report).contains("inode 12: attributes: the hash of `value` is wrong\n"));
+}
+
+#[test]
+fn an_empty_value_may_have_an_inode() {
+    let args = "-t ext4 -b 1024 -I 128 -O ea_inode,^metadata_csum,^has_journal";
+    let image = with_attribute(args, 9000);
+    // e_name_len, e_name_index, e_value_offs, e_value_inum 13; e_value_size is behind, 0x2328.
+    let entry = [5, 4, 0, 0, 13, 0, 0, 0];
+    flip_to(&image, &entry, 8, &[0; 4]);
+    debugfs(
+        &image,
+        "punch <13> 0 8\nsif <13> size 0\nsif /f blocks 4\nsif <13> mtime @12\n\
+         sif <13> ctime @1700000000\nsif <13> atime @1700000000",
+    );
+    let path = image.path();
+    let stat = run_ok("debugfs", &["-R", "stat /f", path.to_str().expect("a plain path")]);
+    let generation = stat.split("Generation: ").nth(1).and_then(|rest| rest.split(' ').next());
+    debugfs(&image, &format!("sif <13> generation {}", generation.expect("a number")));
+    image.fsck();
+    assert_silent(&image, args);
 }
 
 #[test]

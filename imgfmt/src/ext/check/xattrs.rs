@@ -220,8 +220,11 @@ impl Walk<'_, '_> {
                     }
                     hash_is(entry, name, value, in_inode)
                 }
-                // An empty value needs no inode, whatever the entry says.
-                _ if len == 0 => true,
+                // An empty value needs no inode. If there is one, it is due no name.
+                nr if len == 0 => {
+                    area.values.push(nr);
+                    true
+                }
                 nr => {
                     let holder = self.holder(owner, entry, name, nr)?;
                     area.values.push(nr);
