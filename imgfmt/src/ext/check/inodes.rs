@@ -185,6 +185,11 @@ impl Walk<'_, '_> {
                 "flagged as having a hash tree, which cannot be",
             ),
             (
+                has(flag::IMAGIC) && !compat.contains(Compat::IMAGIC_INODES),
+                FindingKind::Inode,
+                "flagged for AFS without the feature `imagic_inodes`",
+            ),
+            (
                 has(flag::EXTENTS) && !incompat.contains(Incompat::EXTENT),
                 FindingKind::Map,
                 "mapped by extents without the feature `extent`",
