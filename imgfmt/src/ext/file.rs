@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::inode::{FileType, Inode, corrupt};
-use crate::ext::map;
+use crate::ext::map::{self, Mapping};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::xattr;
 
@@ -94,4 +94,14 @@ pub(crate) fn is_fast_link(blocks: &impl Blocks, inode: &Inode) -> bool {
     let geometry = blocks.geometry();
     let xattrs = if inode.file_acl(geometry).0 == 0 { 0 } else { geometry.cluster_size / 512 };
     !inode.has(flag::INLINE_DATA) && !inode.has(flag::EXTENTS) && inode.sectors(geometry) <= xattrs
+}
+
+/// What an inode maps; inline data, short links, devices and the like map nothing.
+pub(crate) fn mapping(blocks: &impl Blocks, inode: &Inode) -> Result<Mapping> {
+    match inode.kind() {
+        _ if inode.has(flag::INLINE_DATA) => Ok(Mapping::default()),
+        FileType::File | FileType::Directory => map::walk(blocks, inode),
+        FileType::Symlink if !is_fast_link(blocks, inode) => map::walk(blocks, inode),
+        _ => Ok(Mapping::default()),
+    }
 }

@@ -14,12 +14,10 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
-use crate::ext::file::is_fast_link;
+use crate::ext::file;
 use crate::ext::group::{self, GroupDesc};
-use crate::ext::inode::{self, FileType, Inode};
-use crate::ext::map::{self, Mapping};
+use crate::ext::inode::{self, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
-use crate::ext::ondisk::inode::flag;
 
 /// The inode that has the bad blocks of the disk; and where the map of an inode lies.
 const BAD_BLOCKS: InodeNr = InodeNr(1);
@@ -111,7 +109,7 @@ impl<B: Blocks> Claims<'_, B> {
     }
 
     fn inode(&mut self, inode: &Inode) -> Result<()> {
-        let mapping = mapping(self.blocks, inode)?;
+        let mapping = file::mapping(self.blocks, inode)?;
         let own = mapping.own.into_iter().map(|block| (block, 1));
         for (start, count) in mapping.data.into_iter().chain(own) {
             group::check_not_metadata(self.blocks, start, count)?;
@@ -149,18 +147,5 @@ impl<B: Blocks> Claims<'_, B> {
             bitmap::clear(bits, index);
         }
         Ok(is_marked)
-    }
-}
-
-/// What an inode maps.
-fn mapping(blocks: &impl Blocks, inode: &Inode) -> Result<Mapping> {
-    let maps = match inode.kind() {
-        FileType::File | FileType::Directory => true,
-        FileType::Symlink => !is_fast_link(blocks, inode),
-        _ => false,
-    };
-    match maps && !inode.has(flag::INLINE_DATA) {
-        true => map::walk(blocks, inode),
-        false => Ok(Mapping::default()),
     }
 }

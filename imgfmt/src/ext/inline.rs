@@ -68,6 +68,16 @@ pub(crate) fn store(blocks: &impl Blocks, inode: &mut Inode, content: &[u8]) -> 
     Ok(true)
 }
 
+/// Clear what lies in an inode behind the end of its file: whoever makes the file longer expects zeros there.
+pub(crate) fn cut(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
+    let content = xattr::inline_data(blocks, inode)?;
+    // A file that is longer than its content has nothing behind its end.
+    if content.len() as u64 == inode.size(blocks.geometry()) && !store(blocks, inode, &content)? {
+        return Err(corrupt(inode.nr(), "content does not fit where it was"));
+    }
+    Ok(())
+}
+
 /// Make an inode one that maps blocks, none yet. Content that lay in it is gone; its length stays.
 pub(crate) fn clear(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
     if inode.has(flag::INLINE_DATA) {

@@ -310,7 +310,7 @@ pub(crate) fn entry_hash(xattr: &Xattr) -> u32 {
 }
 
 /// `h_hash`: over the hashes of the entries; 0, "never shared", as soon as one of them is 0.
-fn block_hash(hashes: impl Iterator<Item = u32>) -> u32 {
+pub(crate) fn block_hash(hashes: impl Iterator<Item = u32>) -> u32 {
     let mut sum = 0_u32;
     for hash in hashes {
         if hash == 0 {

@@ -226,3 +226,29 @@ fn orphans_that_cannot_be_are_refused_by_name() {
         assert_eq!(refusal(requests.clone()), expected, "{requests}");
     }
 }
+
+#[test]
+fn inline_content_behind_the_end_of_a_file_does_not_come_back() {
+    let image = TestImage::new("-t ext4 -b 1024 -I 512 -O inline_data,^has_journal", 8192, 0);
+    let files = [("/file", 70), ("/short", 20), ("/whole", 150)];
+    image
+        .edit(|tx| files.iter().try_for_each(|(path, _)| tx.write(path, noise(1, 150))))
+        .expect("there is room");
+    // The kernel notes the new length first, and cuts in a step of its own.
+    for (path, len) in files {
+        debugfs(&image, &format!("sif {path} size {len}\n"));
+    }
+    make_orphans(&image, &files.map(|(path, _)| nr(&image, path)));
+    let kernel = image.twin();
+    image.edit(|_| Ok(())).expect("they are cut");
+    image.fsck();
+    for image in [&image, &kernel] {
+        image.with_kernel(|root| {
+            for (path, _) in files {
+                let file = File::options().write(true).open(root.join(&path[1..]));
+                file.and_then(|file| file.set_len(200)).expect("it takes more");
+            }
+        });
+    }
+    assert_eq!(image.kernel_tree(), kernel.kernel_tree());
+}

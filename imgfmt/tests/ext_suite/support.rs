@@ -15,6 +15,15 @@ pub(crate) const NOW: i64 = 1_767_225_600;
 
 /// Run a program that the tests cannot do without.
 pub(crate) fn run(program: &str, args: &[&str]) -> Output {
+    command(program, args, &[])
+}
+
+/// The same, `e2fsck` at another time: in Unix seconds.
+pub(crate) fn run_at(time: &str, program: &str, args: &[&str]) -> Output {
+    command(program, args, &[("E2FSCK_TIME", time)])
+}
+
+fn command(program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let package = match program {
         "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" => "e2fsprogs",
         _ => "mount",
@@ -24,6 +33,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Output {
         .args(args)
         .env("PATH", path)
         .env("MKE2FS_DEVICE_SECTSIZE", "512")
+        .envs(env.iter().copied())
         .output()
         .unwrap_or_else(|e| panic!("{program}: {e}; install the package `{package}`"))
 }

@@ -71,6 +71,9 @@ impl Walk<'_, '_> {
         } else {
             self.blocks(&mut dir)?;
         }
+        if dir.inode.has(flag::CASEFOLD) {
+            self.report.skip("whether names in a directory without case differ in case alone");
+        }
         if dir.names.len() < NAMES_MAX {
             dir.names.sort_unstable();
             if dir.names.windows(2).any(|pair| pair[0] == pair[1]) {

@@ -74,6 +74,9 @@ impl Walk<'_, '_> {
             }
             self.report.skip("the numbers in the quota files");
         }
+        if (1..geometry.group_count).any(|group| geometry.has_superblock(GroupNr(group))) {
+            self.report.skip("the content of the backups of superblock and descriptors");
+        }
         if geometry.has(RoCompat::SHARED_BLOCKS) {
             self.report.skip("blocks that belong to two files (`shared_blocks` allows them)");
         }

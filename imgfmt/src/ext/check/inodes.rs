@@ -65,7 +65,6 @@ impl Walk<'_, '_> {
         if dtime != 0 && !is_orphan {
             self.add(FindingKind::Inode, place, "in use, but a time of deletion is noted")?;
         }
-        let is_value = inode.has(flag::EA_INODE);
         self.inodes.push(Seen {
             nr,
             counted: 0,
@@ -73,10 +72,8 @@ impl Walk<'_, '_> {
             kind,
             is_nameless: self.is_nameless(nr) || links == 0,
         });
-        if is_value {
-            let base = inode.base();
-            let count = u64::from(base.ctime.get()) << 32 | u64::from(base.version.get());
-            self.value_inodes.insert(nr, count);
+        if inode.has(flag::EA_INODE) {
+            self.value(inode)?;
         }
         if kind == Some(FileType::Directory) && links > 0 {
             self.dirs.push(Dir { nr, ..Dir::default() });
@@ -152,6 +149,14 @@ impl Walk<'_, '_> {
         let has = |bit| inode.has(bit);
         let is_linux =
             self.fs.superblock().creator_os.get() == crate::ext::ondisk::superblock::OS_LINUX;
+        for (bit, what) in [
+            (flag::ENCRYPT, "whether encrypted files have the policy of their directory"),
+            (flag::VERITY, "whether the content of files under fs-verity has its hash"),
+        ] {
+            if has(bit) {
+                self.report.skip(what);
+            }
+        }
         for (is_wrong, kind, what) in [
             (
                 !compat.contains(Compat::EXT_ATTR) && inode.file_acl(geometry).0 != 0,
@@ -178,6 +183,11 @@ impl Walk<'_, '_> {
                 has(flag::INDEX) && (!is_dir || !compat.contains(Compat::DIR_INDEX)),
                 FindingKind::HashTree,
                 "flagged as having a hash tree, which cannot be",
+            ),
+            (
+                has(flag::IMAGIC) && !compat.contains(Compat::IMAGIC_INODES),
+                FindingKind::Inode,
+                "flagged for AFS without the feature `imagic_inodes`",
             ),
             (
                 has(flag::EXTENTS) && !incompat.contains(Incompat::EXTENT),

@@ -139,8 +139,8 @@ struct Walk<'a, 'b> {
     xattr_blocks: BTreeMap<u64, xattrs::Shared>,
     /// References to inodes that are values of attributes.
     value_refs: BTreeMap<u32, u64>,
-    /// How many each of them says there are.
-    value_inodes: BTreeMap<u32, u64>,
+    /// What each of them says.
+    value_inodes: BTreeMap<u32, xattrs::Value>,
 }
 
 impl<'a, 'b> Walk<'a, 'b> {

@@ -1,7 +1,13 @@
 //! Extended attributes: entries within their area, no value on another, each with its hash, each block counted.
 //!
 //! A block may belong to many inodes and is read once; how many there are is compared with its count at the end, as it is
-//! for values that are inodes of their own.
+//! for values that are inodes of their own. Such a value counts in `i_blocks` of each inode that has it, and the hash of
+//! the entry is over that of the value:
+//!
+//! ```text
+//! entry `a` → inode 14:  i_ctime, i_version 2 references | i_atime crc32c of the value | e_hash over `a` and i_atime
+//! Lustre once:           i_mtime 12, i_generation that of 12: inode 12 has it alone; nothing is counted or hashed
+//! ```
 
 use std::collections::btree_map::Entry as Slot;
 
@@ -11,12 +17,14 @@ use super::{FindingKind, Place, Step, Walk};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::Incompat;
+use crate::ext::file;
 use crate::ext::inode::Inode;
-use crate::ext::nr::BlockNr;
+use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::ondisk::xattr::{
     BLOCK_HEADER_LEN, BlockHeader, ENTRY_LEN, Entry, INODE_HEADER_LEN, MAGIC,
 };
+use crate::ext::xattr_edit::block_hash;
 
 /// `name_index` of the attribute that says how a file is encrypted.
 const INDEX_ENCRYPTION: u8 = 9;
@@ -42,6 +50,26 @@ struct Area {
     sectors: u64,
     values: Vec<u32>,
     encryption: Option<bool>,
+    /// `h_hash` that goes with them.
+    hash: u32,
+}
+
+/// What an inode is to the entry that leads to it.
+enum Holder {
+    /// Not its value.
+    None,
+    /// Its value, which counts its references.
+    Counted,
+    /// Its value as Lustre kept it: it says to whom it belongs, and counts nowhere.
+    Lustre,
+}
+
+/// An inode that is a value.
+pub(super) struct Value {
+    /// References that it counts.
+    refcount: u64,
+    /// Whether both of its times are the same: Lustre kept times there, and no count and no hash.
+    may_be_lustre: bool,
 }
 
 impl Walk<'_, '_> {
@@ -53,7 +81,7 @@ impl Walk<'_, '_> {
         if let Some(tail) = inode.tail().filter(|tail| tail.len() > INODE_HEADER_LEN)
             && tail[..INODE_HEADER_LEN] == MAGIC.to_le_bytes()
         {
-            match self.area(&tail[INODE_HEADER_LEN..], 0, true)? {
+            match self.area(inode, &tail[INODE_HEADER_LEN..], 0, true)? {
                 Ok(area) => {
                     sectors = Some(area.sectors);
                     encryption = area.encryption;
@@ -122,8 +150,13 @@ impl Walk<'_, '_> {
             if geometry.has_metadata_csum() && header.checksum.get() != crc {
                 self.add(FindingKind::Xattr, place, "attributes: checksum is wrong")?;
             }
-            match self.area(&bytes, BLOCK_HEADER_LEN, false)? {
+            match self.area(inode, &bytes, BLOCK_HEADER_LEN, false)? {
                 Ok(area) => {
+                    // 0 says "never shared", and old tools left it there.
+                    if ![0, area.hash].contains(&header.hash.get()) {
+                        let what = "attributes: the hash of the block is wrong";
+                        self.add(FindingKind::Xattr, place, what)?;
+                    }
                     shared.sectors = Some(area.sectors);
                     shared.values = area.values;
                     shared.encryption = area.encryption;
@@ -142,8 +175,15 @@ impl Walk<'_, '_> {
     }
 
     /// The entries from `first` on; values lie at offsets from the start of `bytes`.
-    fn area(&self, bytes: &[u8], first: usize, in_inode: bool) -> Step<Result<Area, String>> {
-        let mut area = Area { sectors: 0, values: Vec::new(), encryption: None };
+    fn area(
+        &self,
+        owner: &Inode,
+        bytes: &[u8],
+        first: usize,
+        in_inode: bool,
+    ) -> Step<Result<Area, String>> {
+        let mut area = Area { sectors: 0, values: Vec::new(), encryption: None, hash: 0 };
+        let mut hashes = Vec::new();
         let mut values: Vec<(usize, usize)> = Vec::new();
         let mut at = first;
         loop {
@@ -161,6 +201,7 @@ impl Walk<'_, '_> {
                 return Ok(Err("a name is too long".to_owned()));
             };
             at += (ENTRY_LEN + name.len()).next_multiple_of(4);
+            hashes.push(entry.hash.get());
             let len = entry.value_size.get();
             if len > VALUE_MAX {
                 return Ok(Err(format!("a value of {len} bytes")));
@@ -179,13 +220,19 @@ impl Walk<'_, '_> {
                     }
                     hash_is(entry, name, value, in_inode)
                 }
-                // An empty value needs no inode, whatever the entry says.
-                _ if len == 0 => true,
-                nr => {
-                    let cluster = self.geometry().cluster_size;
-                    area.sectors += u64::from(len).next_multiple_of(cluster) / 512;
+                // An empty value needs no inode. If there is one, it is due no name.
+                nr if len == 0 => {
                     area.values.push(nr);
-                    self.value_inode(entry, name, nr)?
+                    true
+                }
+                nr => {
+                    let holder = self.holder(owner, entry, name, nr)?;
+                    area.values.push(nr);
+                    if !matches!(holder, Holder::Lustre) {
+                        let cluster = self.geometry().cluster_size;
+                        area.sectors += u64::from(len).next_multiple_of(cluster) / 512;
+                    }
+                    !matches!(holder, Holder::None)
                 }
             };
             if !is_right {
@@ -198,23 +245,50 @@ impl Walk<'_, '_> {
         if overlap || values.first().is_some_and(|&(from, _)| from < at) {
             return Ok(Err("a value lies on another thing".to_owned()));
         }
+        area.hash = block_hash(hashes.into_iter());
         Ok(Ok(area))
     }
 
-    /// Whether the value's inode is one, and of that hash.
-    fn value_inode(&self, entry: &Entry, name: &[u8], nr: u32) -> Step<bool> {
+    /// What inode `nr` is to an entry of `owner`.
+    fn holder(&self, owner: &Inode, entry: &Entry, name: &[u8], nr: u32) -> Step<Holder> {
         if !self.geometry().features.incompat.contains(Incompat::EA_INODE) {
-            return Ok(false);
+            return Ok(Holder::None);
         }
-        let Some(inode) = self.raw_inode(nr)? else { return Ok(false) };
+        let Some(inode) = self.raw_inode(nr)? else { return Ok(Holder::None) };
         let size = inode.size(self.geometry());
         if !inode.has(flag::EA_INODE) || size != u64::from(entry.value_size.get()) {
-            return Ok(false);
+            return Ok(Holder::None);
         }
-        // Of old ones the inode that the value belongs to stands in its times, and there is no hash.
-        let is_old = entry.hash.get() == 0;
-        let hash = inode.base().atime.get().to_le_bytes();
-        Ok(is_old || hash_is(entry, name, &hash, false))
+        let base = inode.base();
+        Ok(match hash_is(entry, name, &base.atime.get().to_le_bytes(), false) {
+            true => Holder::Counted,
+            false
+                if base.mtime.get() == owner.nr().0
+                    && base.generation.get() == owner.base().generation.get() =>
+            {
+                Holder::Lustre
+            }
+            false => Holder::None,
+        })
+    }
+
+    /// An inode that is a value: what it counts, and whether its content has the hash that it says.
+    pub(super) fn value(&mut self, inode: &Inode) -> Step {
+        let (nr, base, seed) = (inode.nr(), inode.base(), self.geometry().seed);
+        let value = Value {
+            refcount: u64::from(base.ctime.get()) << 32 | u64::from(base.version.get()),
+            may_be_lustre: base.ctime.get() == base.atime.get(),
+        };
+        // Where it cannot be read, that is said of its map.
+        if !value.may_be_lustre
+            && let Ok(bytes) = file::read(self.fs, inode, VALUE_MAX.into())
+            && checksum::crc32c(seed, &bytes) != base.atime.get()
+        {
+            let what = "the value of an attribute, whose hash is wrong";
+            self.add(FindingKind::Xattr, Place::Inode(nr), what)?;
+        }
+        self.value_inodes.insert(nr.0, value);
+        Ok(())
     }
 
     /// Compare counts of references.
@@ -230,14 +304,13 @@ impl Walk<'_, '_> {
         let refs = std::mem::take(&mut self.value_refs);
         for (&nr, &counted) in &refs {
             // One to which nothing leads is a file like any other.
-            let Some(&says) = counts.get(&nr) else { continue };
+            let Some(&Value { refcount, may_be_lustre }) = counts.get(&nr) else { continue };
             if let Some(seen) = self.seen(nr) {
                 seen.is_nameless = true;
             }
-            if says != counted {
-                let what = format!("reference count is {says}, should be {counted}");
-                let place = Place::Inode(crate::ext::nr::InodeNr(nr));
-                self.add(FindingKind::Xattr, place, what)?;
+            if refcount != counted && !(may_be_lustre && counted == 1) {
+                let what = format!("reference count is {refcount}, should be {counted}");
+                self.add(FindingKind::Xattr, Place::Inode(InodeNr(nr)), what)?;
             }
         }
         Ok(())

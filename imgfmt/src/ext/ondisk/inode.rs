@@ -31,6 +31,8 @@ pub(crate) mod flag {
     pub(crate) const ENCRYPT: u32 = 0x800;
     /// A directory with a hash tree.
     pub(crate) const INDEX: u32 = 0x1000;
+    /// A directory of AFS (`imagic_inodes`).
+    pub(crate) const IMAGIC: u32 = 0x2000;
     /// Content goes through the journal.
     const JOURNAL_DATA: u32 = 0x4000;
     /// Tails are not merged.

@@ -17,6 +17,7 @@ use crate::ext::blocks::Blocks;
 use crate::ext::feature::RoCompat;
 use crate::ext::file::is_fast_link;
 use crate::ext::group;
+use crate::ext::inline;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
@@ -127,7 +128,11 @@ fn cut(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
         FileType::Symlink => !is_fast_link(tx, &inode),
         _ => return Err(not_clean(&format!("orphan inode {nr} cannot be shorter"))),
     };
-    if maps && !inode.has(flag::INLINE_DATA) {
+    if inode.has(flag::INLINE_DATA) {
+        if inode.kind() == FileType::File {
+            inline::cut(tx, &mut inode)?;
+        }
+    } else if maps {
         let block_size = tx.geometry().block_size as u64;
         let size = inode.size(tx.geometry());
         if let Ok(first) = u32::try_from(size.div_ceil(block_size)) {

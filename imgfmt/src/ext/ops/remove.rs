@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::link::drop_subdir;
 use super::protected;
-use super::write::{free_mapping, mapping};
+use super::write::free_mapping;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::file;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
@@ -235,7 +236,7 @@ pub(super) fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> 
         return super::write::check_editable(tx, &inode);
     }
     super::write::check_attributes(tx, &inode)?;
-    let old = mapping(tx, &inode)?;
+    let old = file::mapping(tx, &inode)?;
     free_mapping(tx, old)?;
     xattr_edit::release_block(tx, &inode)?;
     tx.free_inode(inode.nr(), inode.is_dir())?;

@@ -9,10 +9,10 @@ use super::protected;
 use super::read::check_file;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
-use crate::ext::file::is_fast_link;
+use crate::ext::file;
 use crate::ext::inline;
-use crate::ext::inode::{self, FileType, Inode};
-use crate::ext::map::{self, Mapping};
+use crate::ext::inode::{self, Inode};
+use crate::ext::map::Mapping;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
 use crate::ext::transaction::Transaction;
@@ -26,6 +26,10 @@ impl Transaction<'_> {
     ///
     /// A file that is there keeps its inode: owner, mode, extended attributes, other names, time of creation. A new one
     /// is 0644, owned by root; a symbolic link that leads to a missing name makes that.
+    ///
+    /// What the mode and `security.capability` let the old content do, the new may do: a kernel takes the latter away
+    /// with each write, and here whoever replaces a program decides with [`remove_xattr`](Self::remove_xattr). The same
+    /// holds of [`append`](Self::append), [`truncate`](Self::truncate) and [`set_owner`](Self::set_owner).
     ///
     /// # Errors
     /// [`Error::NotFound`] where the directory is missing, [`Error::NoSpace`] where the new content does not fit beside
@@ -98,16 +102,6 @@ pub(super) fn check_attributes(tx: &Transaction<'_>, inode: &Inode) -> Result<()
     Ok(())
 }
 
-/// What an inode maps; short links, devices and the like map nothing.
-pub(super) fn mapping(tx: &Transaction<'_>, inode: &Inode) -> Result<Mapping> {
-    match inode.kind() {
-        _ if inode.has(flag::INLINE_DATA) => Ok(Mapping::default()),
-        FileType::File | FileType::Directory => map::walk(tx, inode),
-        FileType::Symlink if !is_fast_link(tx, inode) => map::walk(tx, inode),
-        _ => Ok(Mapping::default()),
-    }
-}
-
 /// Free all that an inode mapped.
 pub(super) fn free_mapping(tx: &mut Transaction<'_>, mapping: Mapping) -> Result<()> {
     for (start, count) in mapping.data {
@@ -175,7 +169,7 @@ fn read_chunk(content: &mut dyn Read) -> Result<Vec<u8>> {
 /// Have a file map nothing, and by extents if the file system does so. What it mapped is still to be freed.
 fn start_over(tx: &Transaction<'_>, inode: &mut Inode) -> Result<Mapping> {
     let geometry = tx.geometry();
-    let old = mapping(tx, inode)?;
+    let old = file::mapping(tx, inode)?;
     inline::clear(tx, inode)?;
     let has_xattr_block = inode.file_acl(geometry).0 != 0;
     let sectors = u64::from(has_xattr_block) * (geometry.block_size as u64 / 512);
