@@ -1,9 +1,9 @@
 //! What lies in one block of an inode table beside the inode that is edited.
 //!
-//! Writing an inode writes its neighbours too. One of them that maps the tables of its own groups shows that the image
+//! Writing an inode writes its neighbours too. One of them that maps the tables of its own group shows that the image
 //! is damaged where the edit goes: the new inode, or the bitmap that says so, would change a file's content. Reading all
-//! maps would find every such file and cost as much as all inode tables; the block is at hand anyway, and so are the
-//! descriptors of its groups.
+//! maps would find every such file and cost as much as all inode tables; the block is at hand anyway, and so is the
+//! descriptor of its group.
 //!
 //! ```text
 //! table at block 36, inode 12 beside inode 14: i_block … 41 40 34      41 lies in the table: refused
@@ -17,13 +17,11 @@ use crate::ext::group;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::map;
 use crate::ext::map::extents::Node;
-use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
+use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
 
 /// The inode that has the bad blocks of the disk.
 const BAD_BLOCKS: InodeNr = InodeNr(1);
-/// The most groups whose tables are looked at, around that of the inode.
-const GROUPS_MAX: u32 = 64;
 
 /// Look at all inodes in the block of the table that has inode `nr`, before it is changed.
 ///
@@ -36,7 +34,7 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
     let first = index - index % per_block;
     let desc = group::read(blocks, group)?;
     let table = blocks.read_block(BlockNr(desc.inode_table().0 + u64::from(first / per_block)))?;
-    let own = own_blocks(blocks, group)?;
+    let own = desc.own_blocks(geometry);
     // The rest of the table was perhaps never written.
     let unused = if desc.has_checksum() { desc.itable_unused() } else { 0 };
     let in_group = first..geometry.inodes_per_group.get().saturating_sub(unused);
@@ -50,7 +48,7 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
         if is_kept || inode.links_count() == 0 {
             continue;
         }
-        let taken = |at: u64, len: u64| own.iter().any(|&(s, n)| at < s + n && s < at + len);
+        let taken = |at: u64, len: u64| own.iter().any(|&(s, n)| at < s.0 + n && s.0 < at + len);
         if let Some((at, _)) = named(blocks, &inode).into_iter().find(|&(at, n)| taken(at, n)) {
             return Err(not_clean(&format!("inode {nr} maps tables of the file system at {at}")));
         }
@@ -60,20 +58,6 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
 
 fn not_clean(what: &str) -> Error {
     Error::NotClean(format!("{what} (run `e2fsck` on it)"))
-}
-
-/// Bitmaps and tables of the groups that keep them together with `group`: first block and count.
-fn own_blocks(blocks: &impl Blocks, group: GroupNr) -> Result<Vec<(u64, u64)>> {
-    let geometry = blocks.geometry();
-    let together = geometry.groups_per_flex.min(GROUPS_MAX);
-    let first = group.0 - group.0 % together;
-    let end = first.saturating_add(together).min(geometry.group_count);
-    let mut own = Vec::new();
-    for group in (first..end).map(GroupNr) {
-        let desc = group::read(blocks, group)?;
-        own.extend(desc.own_blocks(geometry).map(|(start, count)| (start.0, count)));
-    }
-    Ok(own)
 }
 
 /// Blocks that an inode names itself, data or map: first and count. Damage elsewhere in it is for its readers to find.
