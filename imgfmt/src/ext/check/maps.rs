@@ -105,6 +105,7 @@ impl Walk<'_, '_> {
         let mut todo = Vec::new();
         match Node::new(&root, None) {
             Ok(node) => {
+                self.room(inode, &mut mapped, &node, root.len())?;
                 let whole = Todo { block: BlockNr(0), depth: node.depth(), from: 0, end: END };
                 self.node(inode, &mut mapped, &node, &whole, &mut todo)?;
             }
@@ -123,6 +124,7 @@ impl Walk<'_, '_> {
                     continue;
                 }
             };
+            self.room(inode, &mut mapped, &node, bytes.len())?;
             let geometry = self.geometry();
             if geometry.has_metadata_csum()
                 && !checksum_holds(&bytes, node.max(), inode.seed(geometry))
@@ -146,6 +148,16 @@ impl Walk<'_, '_> {
             self.node(inode, &mut mapped, &node, &next, &mut todo)?;
         }
         Ok(mapped)
+    }
+
+    /// A node fills its `len` bytes but for the tail of a checksum: `eh_max` is two entries short of that at most.
+    fn room(&mut self, inode: &Inode, mapped: &mut Mapped, node: &Node<'_>, len: usize) -> Step {
+        let most = len / ENTRY_LEN - 1;
+        if usize::from(node.max()) + 2 >= most {
+            return Ok(());
+        }
+        let what = format!("extent tree: a node has room for {} entries, not {most}", node.max());
+        self.map_finding(inode, mapped, what)
     }
 
     fn node(

@@ -38,7 +38,7 @@ impl<'a> Node<'a> {
         if header.depth.get() > MAX_DEPTH || depth.is_some_and(|d| d != header.depth.get()) {
             return Err(format!("depth is {}", header.depth.get()));
         }
-        if entries > max || usize::from(max) > rest.len() / ENTRY_LEN {
+        if max == 0 || entries > max || usize::from(max) > rest.len() / ENTRY_LEN {
             return Err(format!("{entries} entries of {max}"));
         }
         if entries == 0 && (depth.is_some() || header.depth.get() > 0) {
