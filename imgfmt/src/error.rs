@@ -120,6 +120,11 @@ impl Error {
         Self::Corrupt(what.into())
     }
 
+    /// An ext file system that is to be repaired before it is edited; `what` says why.
+    pub(crate) fn not_clean(what: &str) -> Self {
+        Self::NotClean(format!("{what} (run `e2fsck` on it)"))
+    }
+
     /// The host's answer, with what was being done.
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io { what: what.into(), source }

@@ -19,8 +19,7 @@ use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 
-/// The inode that has the bad blocks of the disk; and where the map of an inode lies.
-const BAD_BLOCKS: InodeNr = InodeNr(1);
+/// Where the map of an inode lies in it.
 const MAP: std::ops::Range<usize> = 0x28..0x64;
 /// The most bytes that are held: one bit for each block of a group in which something is in use.
 const LEN_MAX: usize = 32 << 20;
@@ -44,10 +43,6 @@ pub(crate) fn check(blocks: &impl Blocks) -> Result<()> {
     Ok(())
 }
 
-fn not_clean(what: &str) -> Error {
-    Error::NotClean(format!("{what} (run `e2fsck` on it)"))
-}
-
 /// A descriptor must count what its bitmaps say; those end in bits that are set.
 fn check_counts(blocks: &impl Blocks, desc: &GroupDesc) -> Result<()> {
     let (geometry, group) = (blocks.geometry(), desc.group());
@@ -62,7 +57,7 @@ fn check_counts(blocks: &impl Blocks, desc: &GroupDesc) -> Result<()> {
         || inodes_free != desc.free_inodes() as usize
         || free(&bits, len, all) > 0
     {
-        return Err(not_clean(&format!("group {group} counts what is free otherwise")));
+        return Err(Error::not_clean(&format!("group {group} counts what is free otherwise")));
     }
     Ok(())
 }
@@ -93,14 +88,16 @@ impl<B: Blocks> Claims<'_, B> {
                 let is_marked = bitmap::get(&bits, nr);
                 let nr = InodeNr(desc.group().0 * per_group + nr + 1);
                 // Without names, and so without links: what they hold is the file system's own.
-                if nr == BAD_BLOCKS && bytes[MAP].iter().any(|&byte| byte != 0) {
-                    return Err(not_clean("it has bad blocks"));
+                if nr == InodeNr::BAD_BLOCKS && bytes[MAP].iter().any(|&byte| byte != 0) {
+                    return Err(Error::not_clean("it has bad blocks"));
                 }
                 if nr != InodeNr::ROOT && nr.0 < geometry.first_inode || !is_used {
                     continue;
                 }
                 if !is_marked {
-                    return Err(not_clean(&format!("inode {nr} is in use, but marked free")));
+                    return Err(Error::not_clean(&format!(
+                        "inode {nr} is in use, but marked free"
+                    )));
                 }
                 self.inode(&inode::read(self.blocks, nr)?)?;
             }
@@ -115,7 +112,7 @@ impl<B: Blocks> Claims<'_, B> {
             group::check_not_metadata(self.blocks, start, count)?;
             for block in start.0..start.0 + count {
                 if !self.claim(BlockNr(block), true)? {
-                    return Err(not_clean(&format!(
+                    return Err(Error::not_clean(&format!(
                         "block {block} of inode {} is marked free, or another's",
                         inode.nr()
                     )));
@@ -125,7 +122,7 @@ impl<B: Blocks> Claims<'_, B> {
         // Inodes share blocks of attributes.
         let xattrs = inode.file_acl(self.blocks.geometry());
         if xattrs.0 != 0 && !self.claim(xattrs, false)? {
-            return Err(not_clean(&format!("block {xattrs} of attributes is marked free")));
+            return Err(Error::not_clean(&format!("block {xattrs} of attributes is marked free")));
         }
         Ok(())
     }
@@ -137,7 +134,7 @@ impl<B: Blocks> Claims<'_, B> {
             let bits = bitmap::blocks(self.blocks, &group::read(self.blocks, group)?)?;
             self.held += bits.len();
             if self.held > LEN_MAX {
-                return Err(not_clean("it is too large to be looked at"));
+                return Err(Error::not_clean("it is too large to be looked at"));
             }
             self.marked.insert(group, bits.into_owned());
         }

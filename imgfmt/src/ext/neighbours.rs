@@ -20,9 +20,6 @@ use crate::ext::map::extents::Node;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
 
-/// The inode that has the bad blocks of the disk.
-const BAD_BLOCKS: InodeNr = InodeNr(1);
-
 /// Look at all inodes in the block of the table that has inode `nr`, before it is changed.
 ///
 /// # Errors
@@ -41,8 +38,8 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
     for (index, bytes) in in_group.zip(table.chunks_exact(geometry.inode_size)) {
         let nr = InodeNr(group.0 * geometry.inodes_per_group.get() + index + 1);
         let inode = Inode::from_bytes(nr, bytes.to_vec());
-        if nr == BAD_BLOCKS && inode.base().block != [0; BLOCK_LEN] {
-            return Err(not_clean("it has bad blocks, which no disk image has"));
+        if nr == InodeNr::BAD_BLOCKS && inode.base().block != [0; BLOCK_LEN] {
+            return Err(Error::not_clean("it has bad blocks, which no disk image has"));
         }
         let is_kept = nr != InodeNr::ROOT && nr.0 < geometry.first_inode;
         if is_kept || inode.links_count() == 0 {
@@ -50,14 +47,12 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
         }
         let taken = |at: u64, len: u64| own.iter().any(|&(s, n)| at < s.0 + n && s.0 < at + len);
         if let Some((at, _)) = named(blocks, &inode).into_iter().find(|&(at, n)| taken(at, n)) {
-            return Err(not_clean(&format!("inode {nr} maps tables of the file system at {at}")));
+            return Err(Error::not_clean(&format!(
+                "inode {nr} maps tables of the file system at {at}"
+            )));
         }
     }
     Ok(())
-}
-
-fn not_clean(what: &str) -> Error {
-    Error::NotClean(format!("{what} (run `e2fsck` on it)"))
 }
 
 /// Blocks that an inode names itself, data or map: first and count. Damage elsewhere in it is for its readers to find.

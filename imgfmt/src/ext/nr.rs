@@ -19,6 +19,8 @@ pub(crate) struct GroupNr(pub(crate) u32);
 impl InodeNr {
     /// The root directory.
     pub const ROOT: Self = Self(2);
+    /// The inode of the disk's bad blocks (`EXT4_BAD_INO`), which no name leads to.
+    pub(crate) const BAD_BLOCKS: Self = Self(1);
 
     /// The number as it stands in a directory entry.
     pub fn get(self) -> u32 {

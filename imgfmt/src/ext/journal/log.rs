@@ -67,7 +67,7 @@ pub(crate) fn check_empty(blocks: &impl Blocks) -> Result<bool> {
     match superblock.start.get() {
         0 => Ok(superblock.errno.get() != 0),
         // The kernel would throw the log away.
-        _ => Err(Error::NotClean("its journal is not empty (run `e2fsck` on it)".to_owned())),
+        _ => Err(Error::not_clean("its journal is not empty")),
     }
 }
 

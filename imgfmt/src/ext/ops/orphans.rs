@@ -65,10 +65,6 @@ fn has_file(tx: &Transaction<'_>) -> bool {
     tx.geometry().has(RoCompat::ORPHAN_PRESENT)
 }
 
-fn not_clean(what: &str) -> Error {
-    Error::NotClean(format!("{what} (run `e2fsck` on it)"))
-}
-
 /// The orphans of the list, in its order.
 fn list(tx: &Transaction<'_>, seen: &mut BTreeSet<InodeNr>) -> Result<Vec<InodeNr>> {
     let mut list = Vec::new();
@@ -85,7 +81,7 @@ fn list(tx: &Transaction<'_>, seen: &mut BTreeSet<InodeNr>) -> Result<Vec<InodeN
 /// An orphan is an inode in use, not one of the file system's own, and named once.
 fn note(tx: &Transaction<'_>, nr: InodeNr, seen: &mut BTreeSet<InodeNr>) -> Result<()> {
     let (geometry, refused) =
-        (tx.geometry(), |what| Err(not_clean(&format!("orphan inode {nr} {what}"))));
+        (tx.geometry(), |what| Err(Error::not_clean(&format!("orphan inode {nr} {what}"))));
     if nr.0 < geometry.first_inode || nr.0 > geometry.inode_count {
         return refused("cannot be one");
     }
@@ -97,7 +93,7 @@ fn note(tx: &Transaction<'_>, nr: InodeNr, seen: &mut BTreeSet<InodeNr>) -> Resu
         return refused("is named twice");
     }
     if seen.len() > ORPHANS_MAX {
-        return Err(not_clean(&format!("there are more than {ORPHANS_MAX} orphan inodes")));
+        return Err(Error::not_clean(&format!("there are more than {ORPHANS_MAX} orphan inodes")));
     }
     Ok(())
 }
@@ -105,7 +101,7 @@ fn note(tx: &Transaction<'_>, nr: InodeNr, seen: &mut BTreeSet<InodeNr>) -> Resu
 fn release(tx: &mut Transaction<'_>, nr: InodeNr) -> Result<()> {
     let inode = inode::read_any(tx, nr)?;
     if FileType::from_mode(inode.mode()).is_none() {
-        return Err(not_clean(&format!("orphan inode {nr} is no file")));
+        return Err(Error::not_clean(&format!("orphan inode {nr} is no file")));
     }
     match inode.links_count() {
         0 => discard(tx, inode),
@@ -126,7 +122,7 @@ fn cut(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
     let maps = match inode.kind() {
         FileType::File | FileType::Directory => true,
         FileType::Symlink => !is_fast_link(tx, &inode),
-        _ => return Err(not_clean(&format!("orphan inode {nr} cannot be shorter"))),
+        _ => return Err(Error::not_clean(&format!("orphan inode {nr} cannot be shorter"))),
     };
     if inode.has(flag::INLINE_DATA) {
         if inode.kind() == FileType::File {
