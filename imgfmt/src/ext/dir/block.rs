@@ -5,11 +5,11 @@
 use super::{corrupt, linear, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::Inode;
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
-use crate::ext::transaction::Transaction;
 
 /// A name to be put into a directory.
 #[derive(Clone, Copy)]

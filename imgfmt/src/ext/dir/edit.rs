@@ -7,12 +7,12 @@ use super::block::{NewName, grow, insert_into, put_leaf};
 use super::{block_count, corrupt, htree_edit, inline, is_indexed, linear, locate, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::{Compat, Incompat};
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::dirent::entry_len;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Put a name, which must not be there, into a directory.
 pub(crate) fn insert(

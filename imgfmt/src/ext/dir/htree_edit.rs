@@ -11,6 +11,7 @@ use super::htree::{self, Frame, Probe, max_levels};
 use super::{block_count, corrupt, hash, linear, read_block};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::nr::{BlockNr, InodeNr};
@@ -19,7 +20,6 @@ use crate::ext::ondisk::dx::{
     CountLimit, ENTRY_LEN, Entry, INFO_OFFSET, NODE_ENTRIES_OFFSET, ROOT_ENTRIES_OFFSET, RootInfo,
 };
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Put a name into the leaf of its hash. False where there is no tree that we can hash for.
 pub(crate) fn insert(tx: &mut Transaction<'_>, dir: &mut Inode, new: NewName<'_>) -> Result<bool> {

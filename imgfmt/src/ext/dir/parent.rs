@@ -9,12 +9,12 @@ use super::{corrupt, htree, linear, read_block};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::dirent::Header;
 use crate::ext::ondisk::dx::Tail;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// The directory that `dir` says it is in.
 pub(crate) fn read(blocks: &impl Blocks, dir: &Inode) -> Result<InodeNr> {

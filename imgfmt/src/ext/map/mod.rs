@@ -12,10 +12,10 @@ pub(crate) mod truncate;
 pub(crate) use self::truncate::truncate;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// What is known about some blocks of a file that follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,19 +5,17 @@ use std::path::Path;
 use super::link::add_subdir;
 use super::protected;
 use crate::error::{Error, Result};
-use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr::{self, Xattr};
-use crate::ext::xattr_edit;
+use crate::ext::xattr::{self, Xattr, acl};
 
 const SET_GID: u16 = 0o2000;
 
@@ -176,7 +174,7 @@ pub(super) fn new_inode(
     inode.set_flag(flag::EXTENTS, geometry.features.incompat.contains(Incompat::EXTENT));
     map::clear(&mut inode);
     let xattrs = inherited_xattrs(tx, &dir, &mut inode)?;
-    xattr_edit::store_new(tx, &mut inode, xattrs)?;
+    xattr::edit::store_new(tx, &mut inode, xattrs)?;
     Ok(inode)
 }
 

@@ -5,12 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::map::{self, indirect};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Where a file goes on, and what it has taken for that.
 pub(super) struct Fill {

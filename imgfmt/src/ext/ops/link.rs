@@ -7,12 +7,12 @@ use super::protected;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::find;
-use crate::ext::transaction::Transaction;
 
 /// Names of one inode (`EXT4_LINK_MAX`). Of a directory `dir_nlink` lifts the limit.
 const LINKS_MAX: u16 = 65000;

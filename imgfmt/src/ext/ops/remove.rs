@@ -8,14 +8,14 @@ use super::write::free_mapping;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr_edit;
+use crate::ext::xattr;
 
 impl Transaction<'_> {
     /// Take away the name `path`, of anything but a directory; of a symbolic link, not of what it leads to.
@@ -238,7 +238,7 @@ pub(super) fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> 
     super::write::check_attributes(tx, &inode)?;
     let old = file::mapping(tx, &inode)?;
     free_mapping(tx, old)?;
-    xattr_edit::release_block(tx, &inode)?;
+    xattr::edit::release_block(tx, &inode)?;
     tx.free_inode(inode.nr(), inode.is_dir())?;
     map::clear(&mut inode);
     inode.set_size(0);

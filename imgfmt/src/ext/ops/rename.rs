@@ -10,9 +10,9 @@ use super::protected;
 use super::remove::{check_empty, named, remove_dir, remove_file};
 use crate::error::{Error, Result};
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{self, Inode};
 use crate::ext::path::{Target, resolve, resolve_way};
-use crate::ext::transaction::Transaction;
 
 impl Transaction<'_> {
     /// Move the name `from` to `to`; symbolic links at their ends are not followed.

@@ -13,9 +13,9 @@ use std::path::Path;
 use super::create::{free_name, new_inode};
 use crate::error::{Error, Result};
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::FileType;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Numbers that fit the old form end here.
 const OLD_END: u32 = 1 << 8;

@@ -8,10 +8,10 @@ use super::read::find_file;
 use super::write::{check_editable, replace};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::map;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
 
 impl Transaction<'_> {

@@ -9,13 +9,13 @@ use super::protected;
 use super::read::check_file;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::inline;
 use crate::ext::inode::{self, Inode};
 use crate::ext::map::Mapping;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
 
 /// Bytes that are read at once.

@@ -9,11 +9,9 @@ use std::path::Path;
 
 use super::write::check_attributes;
 use crate::error::{Error, Result};
-use crate::ext::acl;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{FileType, Inode};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr::{self, Xattr};
-use crate::ext::xattr_edit;
+use crate::ext::xattr::{self, Xattr, acl};
 
 /// The longest name with its prefix, in bytes (`XATTR_NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -52,9 +50,9 @@ impl Transaction<'_> {
             match value {
                 Some(value) => {
                     let name = name.to_vec();
-                    xattr_edit::set(tx, inode, Xattr { index, name, value, has_inode: false })
+                    xattr::edit::set(tx, inode, Xattr { index, name, value, has_inode: false })
                 }
-                None => xattr_edit::remove(tx, inode, index, name).map(drop),
+                None => xattr::edit::remove(tx, inode, index, name).map(drop),
             }
         })
     }
@@ -69,7 +67,7 @@ impl Transaction<'_> {
         self.change(path, false, |tx, inode| {
             check_kind(inode, index, path)?;
             check_attributes(tx, inode)?;
-            match xattr_edit::remove(tx, inode, index, name)? {
+            match xattr::edit::remove(tx, inode, index, name)? {
                 true => Ok(()),
                 false => Err(Error::NoSuchXattr { path: path.to_owned(), name: full.to_owned() }),
             }

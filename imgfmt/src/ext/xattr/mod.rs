@@ -2,6 +2,11 @@
 //!
 //! Names are kept as a number for their prefix and the rest: `6 selinux` is `security.selinux`. A value too large for
 //! either place is an inode of its own (`ea_inode`). The content of a small file is the attribute `system.data`.
+//!
+//! This reads; [`edit`] writes. What an ACL says is known to [`acl`] alone.
+
+pub(crate) mod acl;
+pub(crate) mod edit;
 
 use std::collections::BTreeSet;
 
