@@ -89,7 +89,7 @@ pub(crate) fn clear(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
     let has_extents = blocks.geometry().features.incompat.contains(Incompat::EXTENT);
     inode.set_flag(flag::EXTENTS, has_extents);
     inode.set_flag(flag::EOFBLOCKS, false);
-    map::clear(inode);
+    map::edit::clear(inode);
     Ok(())
 }
 

@@ -6,9 +6,10 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::block::{NewName, grow, grow_raw, insert_into, put_leaf};
+use super::block::{block_count, corrupt, read_block};
+use super::block_edit::{NewName, grow, grow_raw, insert_into, put_leaf};
 use super::htree::{self, Frame, Probe, max_levels};
-use super::{block_count, corrupt, hash, linear, read_block};
+use super::{dx, hash, linear};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::edit::transaction::Transaction;
@@ -198,7 +199,7 @@ fn put_frame(tx: &mut Transaction<'_>, dir: &Inode, frame: &Frame) -> Result<()>
         }
         bytes[frame.offset..frame.offset + 4].copy_from_slice(counts.as_bytes());
         if let Some(seed) = seed {
-            htree::seal(bytes, seed, frame.offset);
+            dx::seal(bytes, seed, frame.offset);
         }
     })
 }

@@ -10,8 +10,9 @@
 //! ```
 //! One that outgrows its inode moves to a block; none ever comes back.
 
-use super::block::{NewName, grow, set_size};
-use super::{corrupt, linear};
+use super::block::corrupt;
+use super::block_edit::{NewName, grow, set_size};
+use super::linear;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::edit::transaction::Transaction;

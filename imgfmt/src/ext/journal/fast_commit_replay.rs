@@ -203,7 +203,7 @@ impl Replay<'_, '_> {
         if inode.has(flag::INLINE_DATA) {
             inode.bytes_mut()[MAP].copy_from_slice(&bytes[MAP]);
         } else if inode.has(flag::EXTENTS) && old.as_ref().is_none_or(|o| !o.has(flag::EXTENTS)) {
-            map::clear(&mut inode);
+            map::edit::clear(&mut inode);
         }
         if is_dir {
             self.keep_dir(old.as_ref(), &mut inode);
@@ -305,7 +305,7 @@ impl Replay<'_, '_> {
         self.dirs.remove(&nr);
         xattr::edit::release_block(self.tx, &inode)?;
         self.tx.free_inode(nr, inode.is_dir())?;
-        map::clear(&mut inode);
+        map::edit::clear(&mut inode);
         inode.set_size(0);
         inode.set_file_acl(self.tx.geometry(), BlockNr(0));
         let fits = inode.set_sectors(self.tx.geometry(), 0);

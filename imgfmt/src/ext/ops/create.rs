@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::link::add_subdir;
+use super::name::{add_subdir, free_name};
 use super::protected;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
@@ -76,17 +76,6 @@ impl Transaction<'_> {
     }
 }
 
-/// The directory and the name of `path`, where nothing may be yet.
-pub(super) fn free_name(tx: &Transaction<'_>, path: &Path) -> Result<(InodeNr, Vec<u8>)> {
-    match resolve(tx, path, false)? {
-        Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-        Target::Missing { parent, name } => {
-            protected::check_insert(&inode::read(tx, parent)?, path)?;
-            Ok((parent, name))
-        }
-    }
-}
-
 /// Make a regular file without content.
 pub(super) fn make_file(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8]) -> Result<InodeNr> {
     let inode = new_inode(tx, parent, FileType::File, 0o644)?;
@@ -121,7 +110,7 @@ fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u
         let mut bytes = target.to_vec();
         bytes.resize(tx.geometry().block_size, 0);
         tx.put_block(block, bytes);
-        let grown = 1 + map::append(tx, &mut inode, 0, block, 1)?;
+        let grown = 1 + map::edit::append(tx, &mut inode, 0, block, 1)?;
         let sectors = inode.sectors(tx.geometry());
         let sectors = sectors + grown * (tx.geometry().block_size as u64 / 512);
         if !inode.set_sectors(tx.geometry(), sectors) {
@@ -172,7 +161,7 @@ pub(super) fn new_inode(
         inode.set_projid(projid);
     }
     inode.set_flag(flag::EXTENTS, geometry.features.incompat.contains(Incompat::EXTENT));
-    map::clear(&mut inode);
+    map::edit::clear(&mut inode);
     let xattrs = inherited_xattrs(tx, &dir, &mut inode)?;
     xattr::edit::store_new(tx, &mut inode, xattrs)?;
     Ok(inode)

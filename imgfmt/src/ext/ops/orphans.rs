@@ -136,7 +136,7 @@ fn cut(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
             if !inode.has(flag::ENCRYPT) {
                 clear_end(tx, &inode, size)?;
             }
-            map::truncate::truncate(tx, &mut inode, first)?;
+            map::edit::truncate(tx, &mut inode, first)?;
         }
         inode.set_flag(flag::EOFBLOCKS, false);
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::link::drop_subdir;
+use super::name::drop_subdir;
 use super::protected;
 use super::write::free_mapping;
 use crate::error::{Error, Result};
@@ -240,7 +240,7 @@ pub(super) fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> 
     free_mapping(tx, old)?;
     xattr::edit::release_block(tx, &inode)?;
     tx.free_inode(inode.nr(), inode.is_dir())?;
-    map::clear(&mut inode);
+    map::edit::clear(&mut inode);
     inode.set_size(0);
     inode.set_file_acl(tx.geometry(), BlockNr(0));
     let fits = inode.set_sectors(tx.geometry(), 0);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::link::{add_subdir, check_project, drop_subdir};
+use super::name::{add_subdir, check_project, drop_subdir};
 use super::protected;
 use super::remove::{check_empty, named, remove_dir, remove_file};
 use crate::error::{Error, Result};

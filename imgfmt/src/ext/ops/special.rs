@@ -10,7 +10,8 @@
 
 use std::path::Path;
 
-use super::create::{free_name, new_inode};
+use super::create::new_inode;
+use super::name::free_name;
 use crate::error::{Error, Result};
 use crate::ext::dir;
 use crate::ext::edit::transaction::Transaction;

@@ -42,7 +42,7 @@ fn truncate(tx: &mut Transaction<'_>, mut inode: Inode, len: u64) -> Result<()> 
     let mut fill = Fill::new(tx, &inode, 0)?;
     if is_tail_clean(tx, &inode, kept)? {
         let first = lblk(&inode, kept.div_ceil(block_size))?;
-        map::truncate(tx, &mut inode, first)?;
+        map::edit::truncate(tx, &mut inode, first)?;
     } else {
         let (lblk, tail) = take_tail(tx, &mut inode, kept)?;
         fill = Fill::new(tx, &inode, lblk)?;
