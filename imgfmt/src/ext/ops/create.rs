@@ -27,7 +27,7 @@ impl Transaction<'_> {
     pub fn create_dir(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, FileType::Directory)?;
             make_dir(tx, parent, &name)
         })
     }
@@ -39,7 +39,8 @@ impl Transaction<'_> {
     pub fn create_dir_all(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let mut above: Vec<&Path> = path.ancestors().collect();
+            // Without `/` and `.` at the end: what they ask for is not there yet.
+            let mut above: Vec<&Path> = path.components().as_path().ancestors().collect();
             above.retain(|path| !path.as_os_str().is_empty());
             for path in above.into_iter().rev() {
                 match resolve(tx, path, true)? {
@@ -70,7 +71,7 @@ impl Transaction<'_> {
             return Err(Error::InvalidPath { path: target.to_owned(), what });
         }
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, FileType::Symlink)?;
             make_link(tx, parent, &name, bytes)
         })
     }

@@ -21,7 +21,7 @@ impl Transaction<'_> {
         let (original, link) = (original.as_ref(), link.as_ref());
         self.atomically(|tx| {
             let mut inode = find(tx, original, false)?;
-            let (parent, name) = free_name(tx, link)?;
+            let (parent, name) = free_name(tx, link, inode.kind())?;
             if inode.is_dir() {
                 return Err(Error::IsADirectory(original.to_owned()));
             }

@@ -10,18 +10,26 @@ use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
-use crate::ext::inode::{self, Inode};
+use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::path::{Target, resolve};
+use crate::ext::path::{Target, resolve, without_slash};
 
 /// Names of one inode (`EXT4_LINK_MAX`). Of a directory `dir_nlink` lifts the limit.
 pub(super) const LINKS_MAX: u16 = 65000;
 
-/// The directory and the name of `path`, where nothing may be yet.
-pub(super) fn free_name(tx: &Transaction<'_>, path: &Path) -> Result<(InodeNr, Vec<u8>)> {
-    match resolve(tx, path, false)? {
+/// The directory and the name of `path`, where nothing may be yet. A slash at its end is for directories.
+pub(super) fn free_name(
+    tx: &Transaction<'_>,
+    path: &Path,
+    kind: FileType,
+) -> Result<(InodeNr, Vec<u8>)> {
+    let (bare, has_slash) = without_slash(path);
+    match resolve(tx, bare, false)? {
         Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
+        Target::Missing { .. } if has_slash && kind != FileType::Directory => {
+            Err(Error::NotFound(path.to_owned()))
+        }
         Target::Missing { parent, name } => {
             protected::check_insert(&inode::read(tx, parent)?, path)?;
             Ok((parent, name))

@@ -14,7 +14,7 @@ use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::path::{Target, resolve};
+use crate::ext::path::{Target, resolve, without_slash};
 use crate::ext::xattr;
 
 impl Transaction<'_> {
@@ -76,11 +76,16 @@ impl Transaction<'_> {
     }
 }
 
-/// What is at `path`, and the name that leads there.
+/// What is at `path`, and the name that leads there. A slash at its end is for directories, not for links to them.
 pub(super) fn named(tx: &Transaction<'_>, path: &Path) -> Result<(Inode, InodeNr, Vec<u8>)> {
-    match resolve(tx, path, false)? {
+    let (bare, has_slash) = without_slash(path);
+    match resolve(tx, bare, false)? {
         Target::Found { nr, named: Some((parent, name)) } => {
-            Ok((not_reserved(tx, nr)?, parent, name))
+            let inode = not_reserved(tx, nr)?;
+            match has_slash && !inode.is_dir() {
+                true => Err(Error::NotADirectory(path.to_owned())),
+                false => Ok((inode, parent, name)),
+            }
         }
         Target::Found { named: None, .. } => {
             let what = "cannot be removed or renamed by this name".to_owned();

@@ -49,7 +49,7 @@ impl Transaction<'_> {
             return wrong(format!("cannot have the number {major}:{minor}"));
         }
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, kind)?;
             let mut inode = new_inode(tx, parent, kind, 0o644)?;
             let nr = inode.nr();
             inode.set_flag(flag::EXTENTS, false);
