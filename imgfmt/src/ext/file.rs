@@ -1,57 +1,38 @@
-//! The content of a file: its blocks in order, holes and unwritten blocks as zeros.
+//! The content of a file, be it mapped or in the inode, and the text of a symbolic link.
 
 use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::inode::{FileType, Inode, corrupt};
+use crate::ext::map::content::{self, CHUNK};
 use crate::ext::map::{self, Mapping};
 use crate::ext::ondisk::inode::flag;
 use crate::ext::xattr;
 
-/// Bytes that are read at once.
-const CHUNK: usize = 256 * 1024;
-
 /// Write all of a file's content to `out`. Returns its length in bytes.
 pub(crate) fn copy(blocks: &impl Blocks, inode: &Inode, out: &mut dyn Write) -> Result<u64> {
-    let geometry = blocks.geometry();
-    let (size, block_size) = (inode.size(geometry), geometry.block_size);
-    let mut write = |bytes: &[u8]| {
-        out.write_all(bytes).map_err(|e| Error::io(format!("inode {} copied out", inode.nr()), e))
-    };
-    if inode.has(flag::INLINE_DATA) {
-        let bytes = xattr::inline_data(blocks, inode)?;
-        write(&bytes)?;
-        let mut left = size - bytes.len() as u64;
-        // mke2fs makes such files of long ones that are all holes, and the kernel reads zeros.
-        if left > 0
-            && (inode.kind() != FileType::File || u32::try_from(size / block_size as u64).is_err())
-        {
-            return Err(corrupt(inode.nr(), "inline data is shorter than the file"));
-        }
-        let zeros = vec![0; CHUNK];
-        while left > 0 {
-            let len = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            write(&zeros[..len])?;
-            left -= len as u64;
-        }
-        return Ok(size);
+    match inode.has(flag::INLINE_DATA) {
+        true => copy_inline(blocks, inode, out),
+        false => content::copy(blocks, inode, out),
     }
-    let mut buf = Vec::new();
-    let mut offset = 0;
-    while offset < size {
-        let lblk = u32::try_from(offset / block_size as u64)
-            .map_err(|_| corrupt(inode.nr(), &format!("length is {size} bytes")))?;
-        let run = map::lookup(blocks, inode, lblk)?;
-        let left = (size - offset).min(run.count.saturating_mul(block_size as u64));
-        let len = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK.max(block_size));
-        buf.resize(len.next_multiple_of(block_size), 0);
-        match run.start {
-            Some(start) => blocks.read_run(start, &mut buf)?,
-            None => buf.fill(0),
-        }
-        write(&buf[..len])?;
-        offset += len as u64;
+}
+
+fn copy_inline(blocks: &impl Blocks, inode: &Inode, out: &mut dyn Write) -> Result<u64> {
+    let geometry = blocks.geometry();
+    let (size, block_size) = (inode.size(geometry), geometry.block_size as u64);
+    let bytes = xattr::inline_data(blocks, inode)?;
+    content::write(inode, out, &bytes)?;
+    let mut left = size - bytes.len() as u64;
+    // mke2fs makes such files of long ones that are all holes, and the kernel reads zeros.
+    if left > 0 && (inode.kind() != FileType::File || u32::try_from(size / block_size).is_err()) {
+        return Err(corrupt(inode.nr(), "inline data is shorter than the file"));
+    }
+    let zeros = vec![0; CHUNK];
+    while left > 0 {
+        let len = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        content::write(inode, out, &zeros[..len])?;
+        left -= len as u64;
     }
     Ok(size)
 }

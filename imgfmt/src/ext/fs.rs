@@ -1,4 +1,4 @@
-//! A file system as it is on its volume, and whether it may be edited.
+//! A file system as it is on its volume.
 //!
 //! Opening reads the superblock and nothing else, whatever the size of the volume, unless the journal has to be replayed:
 //! then it reads the log, and every block that has a copy there is read from there. The image stays as it is.
@@ -14,11 +14,9 @@ use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Geometry;
-use crate::ext::in_use;
 use crate::ext::journal::{self, Copy, Recovery};
 use crate::ext::nr::BlockNr;
-use crate::ext::ondisk::superblock::{OFFSET, OS_HURD, STATE_ERROR, STATE_VALID, Superblock};
-use crate::ext::transaction::Transaction;
+use crate::ext::ondisk::superblock::{OFFSET, STATE_ERROR, STATE_VALID, Superblock};
 use crate::volume::Volume;
 
 /// An ext2, ext3 or ext4 file system, opened for reading.
@@ -181,53 +179,6 @@ impl<'a> Fs<'a> {
             has_errors: state & STATE_ERROR != 0,
             features: geometry.features.names(),
         }
-    }
-
-    /// Begin an edit, all of whose changes happen at `now`, in Unix seconds. What a mount would do first is part of it:
-    /// a journal that needs it is replayed, and files are freed that were deleted while they were open.
-    ///
-    /// # Errors
-    /// What cannot be edited safely is refused here, before anything else: [`Error::Unsupported`] with the name of every
-    /// feature that an edit would leave wrong, [`Error::NotClean`] where `e2fsck` has to look first. Where the kernel noted
-    /// an error, or a file system without journal was not unmounted, all inodes are looked at, and what is in use must be
-    /// marked so; the mark of the error stays.
-    pub fn begin(&self, now: i64) -> Result<Transaction<'_>> {
-        self.geometry.features.check_writable()?;
-        let linux_only = self.geometry.is_wide()
-            || self.geometry.has(RoCompat::HUGE_FILE | RoCompat::METADATA_CSUM);
-        if self.superblock.creator_os.get() == OS_HURD && linux_only {
-            return Err(Error::Unsupported(
-                "an ext file system made by GNU Hurd, with features that its inodes have no room for"
-                    .to_owned(),
-            ));
-        }
-        let has_errno = match &self.recovery {
-            Some(recovery) => recovery.has_errno(),
-            None if self.geometry.features.compat.contains(Compat::HAS_JOURNAL) => {
-                journal::check_empty(self)?
-            }
-            None => false,
-        };
-        let is_clean = self.superblock.state.get() & (STATE_VALID | STATE_ERROR) == STATE_VALID;
-        if has_errno || !is_clean {
-            self.check_in_use()?;
-        }
-        let mut tx = Transaction::new(self, now);
-        if self.recovery.is_some() || !is_clean {
-            tx.recount()?;
-        }
-        tx.free_orphans()?;
-        Ok(tx)
-    }
-
-    /// Look at all inodes, whether each of them, and each of their blocks, is marked as in use and belongs to one file
-    /// (`inode bitmap`, `block bitmap`). An edit relies on that. [`begin`](Self::begin) looks only where there is reason
-    /// for doubt, since this reads all inode tables.
-    ///
-    /// # Errors
-    /// [`Error::NotClean`] where one is not; [`Error::Corrupt`] where an inode or its map is damaged.
-    pub fn check_in_use(&self) -> Result<()> {
-        in_use::check(self)
     }
 
     /// The volume.

@@ -17,7 +17,6 @@ use crate::ext::map;
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
 use crate::ext::ondisk::xattr::{ENTRY_LEN, INODE_HEADER_LEN};
 use crate::ext::xattr::{self, INDEX_SYSTEM, Xattr};
-use crate::ext::xattr_edit;
 
 /// The name of the attribute, without `system.`.
 const NAME: &[u8] = b"data";
@@ -57,7 +56,7 @@ pub(crate) fn store(blocks: &impl Blocks, inode: &mut Inode, content: &[u8]) -> 
     let mut all = others(blocks, inode)?;
     let (name, value) = (NAME.to_vec(), rest.to_vec());
     all.push(Xattr { index: INDEX_SYSTEM, name, value, has_inode: false });
-    if !xattr_edit::put_in_inode(inode, &all) {
+    if !xattr::edit::put_in_inode(inode, &all) {
         return Ok(false);
     }
     inode.set_flag(flag::INLINE_DATA, true);
@@ -82,7 +81,7 @@ pub(crate) fn cut(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
 pub(crate) fn clear(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
     if inode.has(flag::INLINE_DATA) {
         let others = others(blocks, inode)?;
-        if !xattr_edit::put_in_inode(inode, &others) && !others.is_empty() {
+        if !xattr::edit::put_in_inode(inode, &others) && !others.is_empty() {
             return Err(corrupt(inode.nr(), "extended attributes lie on one another"));
         }
         inode.set_flag(flag::INLINE_DATA, false);
@@ -90,7 +89,7 @@ pub(crate) fn clear(blocks: &impl Blocks, inode: &mut Inode) -> Result<()> {
     let has_extents = blocks.geometry().features.incompat.contains(Incompat::EXTENT);
     inode.set_flag(flag::EXTENTS, has_extents);
     inode.set_flag(flag::EOFBLOCKS, false);
-    map::clear(inode);
+    map::edit::clear(inode);
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::geometry::Geometry;
-use crate::ext::group;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode as ondisk;
 use crate::ext::ondisk::inode::{BASE_LEN, InodeExtra, flag};
+use crate::ext::space::group;
 
 /// What kind of file an inode is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -71,38 +71,30 @@
 
 #![forbid(unsafe_code)]
 
-mod acl;
-mod alloc;
-mod bitmap;
 mod blocks;
 pub mod check;
 mod checksum;
 mod dir;
+mod edit;
 mod feature;
 mod file;
-mod finish;
 mod fs;
 mod geometry;
-mod group;
-mod in_use;
 mod inline;
 mod inode;
 mod journal;
 mod map;
-mod neighbours;
 mod nr;
 mod ondisk;
 mod ops;
 mod orphan;
 mod path;
-mod recover;
-mod transaction;
+mod space;
 mod xattr;
-mod xattr_edit;
 
+pub use edit::recover::Pending;
+pub use edit::transaction::Transaction;
 pub use fs::{Fs, Info, Kind};
 pub use inode::FileType;
 pub use nr::InodeNr;
 pub use ops::{DirEntry, Metadata, READ_CAP, Xattr};
-pub use recover::Pending;
-pub use transaction::Transaction;

@@ -8,11 +8,11 @@
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::geometry::Geometry;
 use crate::ext::inode::{self, FileType};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
-use crate::ext::transaction::Transaction;
 
 const MAGIC: u32 = 0x0B10_CA04;
 /// Magic number and checksum at the end of each block.

@@ -2,7 +2,16 @@
 //!
 //! Every path starts at the root of the image, absolute symbolic links as well, and `..` of the root is the root: nothing
 //! leads out. At most [`MAX_LINKS`] symbolic links are followed on one way.
+//!
+//! As in `path_resolution(7)`, what has a `/` or a `.` behind it is a directory, and a symbolic link there is followed:
+//!
+//! ```text
+//! link → dir      link: the link    link/, link/.: dir         link → file      link/: refused, not a directory
+//! ```
+//! Whoever makes, moves or takes away a name asks for it without the slash ([`without_slash`]): `link/` is then the link,
+//! and what else a slash asks for is to be said there.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -27,7 +36,7 @@ pub(crate) enum Target {
         /// The directory and the name by which it was reached; `None` for the root, and behind `.` or `..`.
         named: Option<(InodeNr, Vec<u8>)>,
     },
-    /// To a name that could be made: only the last one is missing.
+    /// To a name that could be made: only the last one is missing, and no slash is behind it.
     Missing {
         /// The directory.
         parent: InodeNr,
@@ -36,7 +45,14 @@ pub(crate) enum Target {
     },
 }
 
-/// Follow `path`, and a symbolic link at its end if `follow`.
+/// The path without any `/` at its end, and whether there was one. The root stays as it is.
+pub(crate) fn without_slash(path: &Path) -> (&Path, bool) {
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().rposition(|&byte| byte != b'/').map_or(bytes.len(), |last| last + 1);
+    (Path::new(OsStr::from_bytes(&bytes[..end])), end < bytes.len())
+}
+
+/// Follow `path`, and a symbolic link at its end if `follow` or if a slash is behind it.
 pub(crate) fn resolve(blocks: &impl Blocks, path: &Path, follow: bool) -> Result<Target> {
     Ok(resolve_way(blocks, path, follow)?.0)
 }
@@ -52,12 +68,19 @@ pub(crate) fn resolve_way(
         let what = if bytes.is_empty() { "an empty path" } else { "a path with a NUL" };
         return Err(Error::InvalidPath { path: path.to_owned(), what });
     }
-    let mut walk = Walk { blocks, path, dirs: vec![InodeNr::ROOT], rest: Vec::new(), links: 0 };
+    let mut walk = Walk {
+        blocks,
+        path,
+        dirs: vec![InodeNr::ROOT],
+        rest: Vec::new(),
+        has_slash: false,
+        links: 0,
+    };
     walk.push(bytes);
     let mut last = Target::Found { nr: InodeNr::ROOT, named: None };
     while let Some(name) = walk.rest.pop() {
-        if name == b".." {
-            if walk.dirs.len() > 1 {
+        if name == b"." || name == b".." {
+            if name == b".." && walk.dirs.len() > 1 {
                 walk.dirs.pop();
             }
             last = Target::Found { nr: walk.here(), named: None };
@@ -83,14 +106,18 @@ struct Walk<'a, B> {
     dirs: Vec<InodeNr>,
     /// Names still to go, the next one last.
     rest: Vec<Vec<u8>>,
+    /// Whether a slash is behind the last of them.
+    has_slash: bool,
     links: u32,
 }
 
 impl<B: Blocks> Walk<'_, B> {
     fn push(&mut self, path: &[u8]) {
+        if self.rest.is_empty() {
+            self.has_slash |= path.ends_with(b"/");
+        }
         let names = path.split(|&byte| byte == b'/').rev();
-        self.rest
-            .extend(names.filter(|name| !name.is_empty() && *name != b".").map(<[u8]>::to_vec));
+        self.rest.extend(names.filter(|name| !name.is_empty()).map(<[u8]>::to_vec));
     }
 
     fn here(&self) -> InodeNr {
@@ -108,15 +135,16 @@ impl<B: Blocks> Walk<'_, B> {
             return Err(Error::NotADirectory(self.path.to_owned()));
         }
         let Some(dir::Place { nr, .. }) = dir::locate(self.blocks, &parent, &name)? else {
-            return match self.rest.is_empty() {
+            return match self.rest.is_empty() && !self.has_slash {
                 true => Ok(Target::Missing { parent: here, name }),
                 false => Err(Error::NotFound(self.path.to_owned())),
             };
         };
         let inode = inode::read(self.blocks, nr)?;
+        let wants_dir = self.has_slash || !self.rest.is_empty();
         match inode.kind() {
             FileType::Directory => self.dirs.push(nr),
-            FileType::Symlink if follow || !self.rest.is_empty() => {
+            FileType::Symlink if follow || wants_dir => {
                 self.links += 1;
                 if self.links > MAX_LINKS {
                     return Err(Error::SymlinkLoop(self.path.to_owned()));
@@ -128,9 +156,7 @@ impl<B: Blocks> Walk<'_, B> {
                 self.push(&target);
                 return Ok(Target::Found { nr: self.here(), named: None });
             }
-            _ if !self.rest.is_empty() => {
-                return Err(Error::NotADirectory(self.path.to_owned()));
-            }
+            _ if wants_dir => return Err(Error::NotADirectory(self.path.to_owned())),
             _ => {}
         }
         Ok(Target::Found { nr, named: Some((here, name)) })

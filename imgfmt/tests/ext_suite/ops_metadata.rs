@@ -305,3 +305,39 @@ fn an_attribute_that_cannot_be_is_refused_and_changes_nothing() {
         assert!(tx.finish().expect("readable").is_empty());
     });
 }
+
+// setfacl -b takes away what may not be there.
+#[test]
+fn an_acl_that_is_not_there_can_be_taken_away() {
+    let acls = ["system.posix_acl_access", "system.posix_acl_default"];
+    let paths = ["/f", "/d", "/l", "/none"];
+    let mut ops = vec![
+        Op::Write("/f".to_owned(), 1, 10),
+        Op::Dir("/d".to_owned()),
+        Op::Symlink("f".to_owned(), "/l".to_owned()),
+        Op::RemoveXattr("/f".to_owned(), "user.none".to_owned()),
+    ];
+    for path in paths {
+        ops.extend(acls.map(|acl| Op::RemoveXattr(path.to_owned(), acl.to_owned())));
+    }
+    for args in ["-t ext4", "-t ext2 -b 1024 -I 128"] {
+        compare(args, &TestImage::new(args, 16_384, 0), &ops);
+    }
+    // Version 2, no entries: neither an ACL to the kernel.
+    let (image, empty) = (TestImage::new("-t ext4", 16_384, 0), [2, 0, 0, 0]);
+    image.with_kernel(|root| {
+        std::fs::write(root.join("f"), "").expect("room");
+        for acl in acls {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::lsetxattr(root.join("f"), acl, &empty, flags).expect("it changes nothing");
+        }
+    });
+    image.with_fs(|fs| {
+        let mut tx = fs.begin(NOW).expect("clean");
+        for acl in acls {
+            tx.set_xattr("/f", acl, empty).expect("it changes nothing");
+            tx.remove_xattr("/f", acl).expect("it changes nothing");
+        }
+        assert!(tx.finish().expect("readable").is_empty(), "not even the time of change");
+    });
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 use imgfmt::ext::{FileType, Fs};
 use imgfmt::{Error, Result};
 
-use crate::ops_twin::{Op, compare, mountable};
+use crate::ops_twin::{Op, compare, mountable, says};
 use crate::support::{NOW, TestImage, noise, run_ok};
 
 fn s(text: &str) -> String {
@@ -340,4 +340,134 @@ fn special_files_are_as_mknod_makes_them() {
             }
         });
     }
+}
+
+/// Names of each kind, with and without something that says they are directories.
+const ENDS: [&str; 6] = ["", "/", "//", "/.", "/./", "/.."];
+
+fn of_each_kind(args: &str) -> TestImage {
+    let image = TestImage::new(args, 16_384, 0);
+    image
+        .edit(|tx| {
+            tx.write("/f", "content")?;
+            tx.create_dir("/d")?;
+            tx.symlink("d", "/ld")?;
+            tx.symlink("d/", "/lslash")?;
+            tx.symlink("f", "/lf")?;
+            tx.symlink("f/", "/lfslash")?;
+            tx.symlink("none", "/dangling")
+        })
+        .expect(args);
+    image
+}
+
+#[test]
+fn a_path_that_ends_in_a_slash_leads_to_a_directory_or_nowhere() {
+    let image = of_each_kind("-t ext4");
+    let names = ["f", "d", "ld", "lslash", "lf", "lfslash", "dangling", "none"];
+    let paths = names.iter().flat_map(|name| ENDS.map(|end| format!("{name}{end}")));
+    let paths: Vec<String> = paths.chain(["/", ".", "./d", "d/./"].map(s)).collect();
+    let mut theirs = Vec::new();
+    image.with_kernel(|root| {
+        use std::os::unix::fs::MetadataExt;
+        for path in &paths {
+            let at = format!("{}/{path}", root.display());
+            theirs.push([
+                std::fs::metadata(&at).map(|meta| meta.ino()),
+                std::fs::symlink_metadata(&at).map(|meta| meta.ino()),
+                std::fs::read_dir(&at).map(|names| names.count() as u64),
+                rustix::fs::llistxattr(&at, &mut [0; 64][..])
+                    .map(|len| len as u64)
+                    .map_err(Into::into),
+            ]);
+        }
+    });
+    image.with_fs(|fs| {
+        for (path, theirs) in paths.iter().zip(theirs) {
+            let ours = [
+                fs.metadata(path).map(|meta| meta.nr.get().into()),
+                fs.symlink_metadata(path).map(|meta| meta.nr.get().into()),
+                fs.read_dir(path).map(|names| names.len() as u64),
+                fs.xattrs(path).map(|all| all.len() as u64),
+            ];
+            for (ours, theirs) in ours.into_iter().zip(theirs) {
+                let same = match (&ours, &theirs) {
+                    (Ok(ours), Ok(theirs)) => ours == theirs,
+                    (Err(ours), Err(theirs)) => {
+                        let errno = rustix::io::Errno::from_io_error(theirs);
+                        says(ours, errno.expect("the kernel's answer"))
+                    }
+                    _ => false,
+                };
+                assert!(same, "{path}: {ours:?}, but the kernel: {theirs:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_name_is_for_directories() {
+    let mut ops = Vec::new();
+    for name in ["f", "d", "ld", "lslash", "lf", "lfslash", "dangling", "none"] {
+        let path = format!("/{name}/");
+        let other = || s("/other");
+        ops.extend([
+            Op::Write(path.clone(), 1, 10),
+            Op::Append(path.clone(), 1, 10),
+            Op::Truncate(path.clone(), 3),
+            Op::Mode(path.clone(), 0o700),
+            Op::Owner(path.clone(), 3, 4),
+            Op::SetXattr(path.clone(), s("trusted.a"), 4),
+            Op::RemoveXattr(path.clone(), s("trusted.a")),
+            Op::Symlink(s("x"), path.clone()),
+            Op::Special(path.clone(), FileType::Fifo, 0, 0),
+            Op::Link(s("/f"), path.clone()),
+            Op::Link(path.clone(), other()),
+            Op::RemoveFile(path.clone()),
+            Op::Rename(s("/f"), path.clone()),
+            Op::Rename(s("/ld"), path.clone()),
+            Op::Dir(format!("/{name}/.")),
+        ]);
+        if name != "d" && name != "none" {
+            ops.extend([
+                Op::Dir(path.clone()),
+                Op::RemoveDir(path.clone()),
+                Op::Rename(path.clone(), other()),
+                Op::Rename(s("/d"), path.clone()),
+                Op::Rename(path.clone(), path.clone()),
+            ]);
+        }
+    }
+    ops.extend([
+        Op::Dir(s("/new/")),
+        Op::Dir(s("/new//")),
+        Op::Rename(s("/new/"), s("/moved//")),
+        Op::Rename(s("/none/"), s("/other")),
+        Op::Rename(s("/moved"), s("/moved/")),
+        Op::Rename(s("/moved"), s("/d/")),
+        Op::Dir(s("/gone/")),
+        Op::RemoveDir(s("/gone/")),
+        Op::RemoveDir(s("/none/")),
+        Op::Write(s("/none/x/"), 1, 1),
+        Op::Write(s("/f/x/"), 1, 1),
+    ]);
+    for args in ["-t ext4", "-t ext2 -b 1024 -I 128"] {
+        compare(args, &of_each_kind(args), &ops);
+    }
+}
+
+#[test]
+fn a_directory_is_neither_removed_nor_renamed_by_its_dot() {
+    let image = of_each_kind("-t ext4");
+    image.with_fs(|fs| {
+        let error = check_no_effect(fs, |tx| tx.remove_dir("/d/."));
+        assert!(matches!(error, Error::WrongKind { .. }), "{error}");
+        let error = check_no_effect(fs, |tx| tx.rename("/d/.", "/e"));
+        assert!(matches!(error, Error::WrongKind { .. }), "{error}");
+        let error = check_no_effect(fs, |tx| tx.remove_dir_all("/ld/"));
+        assert!(matches!(error, Error::NotADirectory(_)), "{error}");
+        let mut tx = fs.begin(NOW).expect("clean");
+        tx.create_dir_all("/p/q/./").expect("the dot is there when the rest is");
+        assert!(tx.metadata("/p/q").is_ok());
+    });
 }

@@ -132,7 +132,7 @@ impl Op {
 }
 
 /// Whether an error of ours says what the kernel's does.
-fn says(error: &Error, errno: Errno) -> bool {
+pub(crate) fn says(error: &Error, errno: Errno) -> bool {
     match errno {
         Errno::NOENT => matches!(error, Error::NotFound(_)),
         Errno::NOTDIR => matches!(error, Error::NotADirectory(_)),
@@ -143,6 +143,8 @@ fn says(error: &Error, errno: Errno) -> bool {
         Errno::LOOP => matches!(error, Error::SymlinkLoop(_)),
         // A name of more than 255 bytes.
         Errno::RANGE => matches!(error, Error::InvalidPath { .. }),
+        // ACLs of a link.
+        Errno::OPNOTSUPP => matches!(error, Error::WrongKind { .. }),
         Errno::NODATA => matches!(error, Error::NoSuchXattr { .. }),
         // A directory that should have another name; a flag; a user's attribute of a link; a write to a socket.
         Errno::PERM => matches!(

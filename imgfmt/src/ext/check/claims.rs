@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ext::bitmap;
+use crate::ext::space::bitmap;
 
 /// Clusters of a chunk.
 const CHUNK: u32 = 32768;

@@ -10,7 +10,7 @@ use zerocopy::FromBytes;
 use super::htree::Leaf;
 use super::{FindingKind, Place, Step, Walk};
 use crate::ext::blocks::Blocks;
-use crate::ext::dir::{hash, htree, is_indexed, linear};
+use crate::ext::dir::{dx, hash, is_indexed, linear};
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::map;
@@ -158,7 +158,7 @@ impl Walk<'_, '_> {
         let bytes = self.fs.read_block(block)?;
         let has_tree = is_indexed(self.fs, &dir.inode);
         let inner = match has_tree {
-            true => htree::entries_offset(&bytes, &dir.inode, lblk),
+            true => dx::entries_offset(&bytes, &dir.inode, lblk),
             false => None,
         };
         if has_tree {
@@ -176,7 +176,7 @@ impl Walk<'_, '_> {
         if geometry.has_metadata_csum() {
             let seed = dir.inode.seed(geometry);
             let what = match inner {
-                Some(offset) if htree::checksum_holds(&bytes, seed, offset) => None,
+                Some(offset) if dx::checksum_holds(&bytes, seed, offset) => None,
                 None if !linear::has_tail(&bytes) => Some("has no checksum"),
                 None if linear::checksum_holds(&bytes, seed) => None,
                 _ => Some("checksum is wrong"),

@@ -7,15 +7,15 @@
 
 use super::inodes::reserved;
 use super::{FindingKind, Place, Step, Walk, run};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Checksums;
-use crate::ext::group::{self, GroupDesc};
 use crate::ext::nr::{BlockNr, GroupNr};
 use crate::ext::ondisk::group_desc::{BLOCK_UNINIT, INODE_UNINIT};
 use crate::ext::ondisk::superblock::STATE_VALID;
+use crate::ext::space::bitmap;
+use crate::ext::space::group::{self, GroupDesc};
 
 /// `bg_flags`: the inode table was filled with zeros.
 const INODE_ZEROED: u16 = 4;

@@ -280,7 +280,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         if self.lost_tables.contains(&group.0) {
             return Ok(None);
         }
-        let desc = crate::ext::group::read_unchecked(self.fs, GroupNr(group.0))?;
+        let desc = crate::ext::space::group::read_unchecked(self.fs, GroupNr(group.0))?;
         let at = index as usize * geometry.inode_size;
         let block = desc.inode_table().0.checked_add((at / geometry.block_size) as u64);
         let Some(block) = block.map(BlockNr).filter(|&block| self.is_within(block, 1)) else {

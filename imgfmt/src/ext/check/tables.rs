@@ -5,11 +5,11 @@
 
 use super::groups::runs;
 use super::{FindingKind, Place, Step, Walk};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
-use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
+use crate::ext::space::bitmap;
+use crate::ext::space::group::{self, GroupDesc};
 
 /// Bytes of a table that are read at once.
 const CHUNK: usize = 64 * 1024;

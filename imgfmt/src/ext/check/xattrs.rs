@@ -24,7 +24,7 @@ use crate::ext::ondisk::inode::flag;
 use crate::ext::ondisk::xattr::{
     BLOCK_HEADER_LEN, BlockHeader, ENTRY_LEN, Entry, INODE_HEADER_LEN, MAGIC,
 };
-use crate::ext::xattr_edit::block_hash;
+use crate::ext::xattr::edit::block_hash;
 
 /// `name_index` of the attribute that says how a file is encrypted.
 const INDEX_ENCRYPTION: u8 = 9;

@@ -3,16 +3,19 @@
 //! A name goes where there is room: into the leaf of its hash, or into any block of a directory without a hash tree. One
 //! that outgrows its first block gets a tree, as the kernel does it; one that has several blocks already grows by one.
 
-use super::block::{NewName, grow, insert_into, put_leaf};
-use super::{block_count, corrupt, htree_edit, inline, is_indexed, linear, locate, read_block};
+use super::block::{block_count, corrupt, read_block};
+use super::block_edit::{NewName, grow, insert_into, put_leaf};
+use super::htree::is_indexed;
+use super::lookup::locate;
+use super::{htree_edit, inline, linear};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::{Compat, Incompat};
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::dirent::entry_len;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Put a name, which must not be there, into a directory.
 pub(crate) fn insert(

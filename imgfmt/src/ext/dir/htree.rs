@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 
 use zerocopy::FromBytes;
 
-use super::{Place, corrupt, hash, is_indexed, linear, read_block};
+use super::block::{Place, block_count, corrupt, read_block};
+use super::dx::entries_offset;
+use super::{hash, linear};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
-use crate::ext::checksum;
-use crate::ext::feature::Incompat;
+use crate::ext::feature::{Compat, Incompat};
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
-use crate::ext::ondisk::dirent;
 use crate::ext::ondisk::dx::{
     CountLimit, ENTRY_LEN, Entry, INFO_OFFSET, NODE_ENTRIES_OFFSET, ROOT_ENTRIES_OFFSET, RootInfo,
     Tail,
@@ -60,33 +60,16 @@ impl Probe {
     }
 }
 
+/// Whether the hash tree of a directory is to be used.
+pub(crate) fn is_indexed(blocks: &impl Blocks, dir: &Inode) -> bool {
+    dir.has(flag::INDEX)
+        && !dir.has(flag::INLINE_DATA)
+        && blocks.geometry().features.compat.contains(Compat::DIR_INDEX)
+}
+
 /// Levels of arrays that a directory may have.
 pub(crate) fn max_levels(blocks: &impl Blocks) -> usize {
     if blocks.geometry().features.incompat.contains(Incompat::LARGE_DIR) { 3 } else { 2 }
-}
-
-/// Where the array begins in an inner block; `None` for a leaf.
-pub(crate) fn entries_offset(bytes: &[u8], dir: &Inode, lblk: u32) -> Option<usize> {
-    let (first, _) = dirent::Header::ref_from_prefix(bytes).ok()?;
-    if lblk == 0 {
-        return dir.has(flag::INDEX).then_some(ROOT_ENTRIES_OFFSET);
-    }
-    let covers = first.inode.get() == 0 && first.rec_len(bytes.len()) == bytes.len();
-    covers.then_some(NODE_ENTRIES_OFFSET)
-}
-
-/// Whether the checksum of an inner block is right.
-pub(crate) fn checksum_holds(bytes: &[u8], seed: u32, offset: usize) -> bool {
-    checksum::dx(seed, bytes, offset).is_some_and(|(tail, crc)| {
-        Tail::ref_from_prefix(&bytes[tail..]).is_ok_and(|(tail, _)| tail.checksum == crc)
-    })
-}
-
-/// Fill the checksum of an inner block whose counts are sound.
-pub(crate) fn seal(bytes: &mut [u8], seed: u32, offset: usize) {
-    let (tail, crc) = checksum::dx(seed, bytes, offset).expect("the counts leave a place for it");
-    let (tail, _) = Tail::mut_from_prefix(&mut bytes[tail..]).expect("within the block");
-    tail.checksum = crc.into();
 }
 
 /// The block and the inode of a name: `None` where there is no tree, or none that we can hash for.
@@ -98,7 +81,7 @@ pub(crate) fn locate(
     let Some(mut probe) = probe(blocks, dir, name)? else { return Ok(None) };
     // At most every leaf is looked at once.
     let mut seen = BTreeSet::new();
-    for _ in 0..super::block_count(blocks, dir)? {
+    for _ in 0..block_count(blocks, dir)? {
         let lblk = probe.leaf();
         let (block, bytes) = read_block(blocks, dir, lblk)?;
         if !seen.insert(block) {

@@ -6,11 +6,13 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::block::{NewName, grow, grow_raw, insert_into, put_leaf};
+use super::block::{block_count, corrupt, read_block};
+use super::block_edit::{NewName, grow, grow_raw, insert_into, put_leaf};
 use super::htree::{self, Frame, Probe, max_levels};
-use super::{block_count, corrupt, hash, linear, read_block};
+use super::{dx, hash, linear};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::nr::{BlockNr, InodeNr};
@@ -19,7 +21,6 @@ use crate::ext::ondisk::dx::{
     CountLimit, ENTRY_LEN, Entry, INFO_OFFSET, NODE_ENTRIES_OFFSET, ROOT_ENTRIES_OFFSET, RootInfo,
 };
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Put a name into the leaf of its hash. False where there is no tree that we can hash for.
 pub(crate) fn insert(tx: &mut Transaction<'_>, dir: &mut Inode, new: NewName<'_>) -> Result<bool> {
@@ -198,7 +199,7 @@ fn put_frame(tx: &mut Transaction<'_>, dir: &Inode, frame: &Frame) -> Result<()>
         }
         bytes[frame.offset..frame.offset + 4].copy_from_slice(counts.as_bytes());
         if let Some(seed) = seed {
-            htree::seal(bytes, seed, frame.offset);
+            dx::seal(bytes, seed, frame.offset);
         }
     })
 }

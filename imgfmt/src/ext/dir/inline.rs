@@ -10,16 +10,17 @@
 //! ```
 //! One that outgrows its inode moves to a block; none ever comes back.
 
-use super::block::{NewName, grow, set_size};
-use super::{corrupt, linear};
+use super::block::corrupt;
+use super::block_edit::{NewName, grow, set_size};
+use super::linear;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inline;
 use crate::ext::inode::Inode;
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::dirent::entry_len;
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
-use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
 
 /// Bytes of the parent's number.

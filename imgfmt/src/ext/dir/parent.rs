@@ -5,16 +5,15 @@
 
 use zerocopy::FromBytes;
 
-use super::{corrupt, htree, linear, read_block};
+use super::block::{corrupt, read_block};
+use super::{dx, linear};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
-use crate::ext::checksum;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::dirent::Header;
-use crate::ext::ondisk::dx::Tail;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// The directory that `dir` says it is in.
 pub(crate) fn read(blocks: &impl Blocks, dir: &Inode) -> Result<InodeNr> {
@@ -49,14 +48,10 @@ pub(crate) fn set(tx: &mut Transaction<'_>, dir: InodeNr, parent: InodeNr) -> Re
     header.inode = parent.0.into();
     if tx.geometry().has_metadata_csum() {
         let seed = dir.seed(tx.geometry());
-        match htree::entries_offset(&bytes, &dir, 0) {
+        match dx::entries_offset(&bytes, &dir, 0) {
             None => linear::seal(&mut bytes, seed),
-            Some(entries) => {
-                let sealed = checksum::dx(seed, &bytes, entries);
-                let (tail, crc) = sealed.expect("read_block() found a checksum there");
-                let tail = Tail::mut_from_prefix(&mut bytes[tail..]).expect("within the block").0;
-                tail.checksum = crc.into();
-            }
+            // read_block() found a checksum there.
+            Some(entries) => dx::seal(&mut bytes, seed, entries),
         }
     }
     tx.put_block(block, bytes);

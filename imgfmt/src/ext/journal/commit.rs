@@ -41,14 +41,14 @@ use super::old_log::OldLog;
 use crate::Storage;
 use crate::changes::Changes;
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum::{self, SECTOR, seal_superblock};
 use crate::ext::feature::Incompat;
 use crate::ext::fs::Fs;
-use crate::ext::group;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, Superblock};
+use crate::ext::space::bitmap;
+use crate::ext::space::group;
 use crate::in_place::InPlace;
 
 /// An edit that is done, and not written.

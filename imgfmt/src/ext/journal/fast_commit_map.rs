@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file::is_fast_link;
 use crate::ext::inode::{FileType, Inode, corrupt};
 use crate::ext::map::extents::{self, Part};
@@ -16,7 +17,6 @@ use crate::ext::map::{self, extents_edit};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::extent::{Extent, MAX_LEN};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// The most extents of all files that are held at once.
 pub(super) const EXTENTS_MAX: usize = 1 << 19;

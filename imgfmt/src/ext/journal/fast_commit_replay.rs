@@ -10,18 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fast_commit::{Name, Record};
 use super::fast_commit_map::{EXTENTS_MAX, FileMap, Piece, too_many};
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
-use crate::ext::group;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
+use crate::ext::space::bitmap;
+use crate::ext::space::group;
 use crate::ext::xattr;
-use crate::ext::xattr_edit;
 
 /// The most bytes that a replay may change.
 const LEN_MAX: usize = 32 << 20;
@@ -204,7 +203,7 @@ impl Replay<'_, '_> {
         if inode.has(flag::INLINE_DATA) {
             inode.bytes_mut()[MAP].copy_from_slice(&bytes[MAP]);
         } else if inode.has(flag::EXTENTS) && old.as_ref().is_none_or(|o| !o.has(flag::EXTENTS)) {
-            map::clear(&mut inode);
+            map::edit::clear(&mut inode);
         }
         if is_dir {
             self.keep_dir(old.as_ref(), &mut inode);
@@ -304,9 +303,9 @@ impl Replay<'_, '_> {
         }
         self.map(&inode)?.clear();
         self.dirs.remove(&nr);
-        xattr_edit::release_block(self.tx, &inode)?;
+        xattr::edit::release_block(self.tx, &inode)?;
         self.tx.free_inode(nr, inode.is_dir())?;
-        map::clear(&mut inode);
+        map::edit::clear(&mut inode);
         inode.set_size(0);
         inode.set_file_acl(self.tx.geometry(), BlockNr(0));
         let fits = inode.set_sectors(self.tx.geometry(), 0);

@@ -11,10 +11,10 @@ use super::log::{Map, held, superblock_location};
 use super::replay::{Replay, replay};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::fs::Fs;
 use crate::ext::nr::{BlockNr, GroupNr};
 use crate::ext::ondisk::journal::Superblock;
-use crate::ext::transaction::Transaction;
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

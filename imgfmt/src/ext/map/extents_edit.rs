@@ -10,10 +10,10 @@ use super::extents::{Node, corrupt, read_node};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::extent::{ENTRY_LEN, Extent, Header, Index, MAX_DEPTH, MAX_LEN};
-use crate::ext::transaction::Transaction;
 
 /// Make the root an empty leaf.
 pub(crate) fn clear(inode: &mut Inode) {

@@ -3,9 +3,9 @@
 use super::indirect::{number, path};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
-use crate::ext::transaction::Transaction;
 
 /// Map `count` blocks from `start` on at `lblk`. Returns how many blocks of numbers were added.
 pub(crate) fn append(

@@ -1,21 +1,22 @@
 //! Where a block of a file lies on the volume.
 //!
 //! A file is mapped by an extent tree ([`extents`]) or, as before ext4, by lists of block numbers ([`indirect`]). Which
-//! of them is said by a flag of the inode, so both occur in one file system. Inline data is mapped by neither.
+//! of them is said by a flag of the inode, so both occur in one file system. Inline data is mapped by neither. [`content`]
+//! reads what is mapped, [`edit`] changes the map.
 
+pub(crate) mod content;
+pub(crate) mod edit;
 pub(crate) mod extents;
 pub(crate) mod extents_edit;
 pub(crate) mod indirect;
-pub(crate) mod indirect_edit;
-pub(crate) mod truncate;
+mod indirect_edit;
+mod truncate;
 
-pub(crate) use self::truncate::truncate;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::inode::Inode;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// What is known about some blocks of a file that follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +49,5 @@ pub(crate) fn walk(blocks: &impl Blocks, inode: &Inode) -> Result<Mapping> {
     match inode.has(flag::EXTENTS) {
         true => extents::walk(blocks, inode),
         false => indirect::walk(blocks, inode),
-    }
-}
-
-/// Map `count` blocks from `start` on at block `lblk` of the file, behind all that is mapped. Returns how many blocks the
-/// map itself grew by.
-pub(crate) fn append(
-    tx: &mut Transaction<'_>,
-    inode: &mut Inode,
-    lblk: u32,
-    start: BlockNr,
-    count: u32,
-) -> Result<u64> {
-    match inode.has(flag::EXTENTS) {
-        true => extents_edit::append(tx, inode, lblk, start, count),
-        false => indirect_edit::append(tx, inode, lblk, start, count),
-    }
-}
-
-/// Map nothing.
-pub(crate) fn clear(inode: &mut Inode) {
-    inode.base_mut().block.fill(0);
-    if inode.has(flag::EXTENTS) {
-        extents_edit::clear(inode);
     }
 }

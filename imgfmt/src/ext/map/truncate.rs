@@ -14,11 +14,11 @@ use super::extents_edit::{self, edit_node, header_mut};
 use super::indirect::{self, number};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::extent::{ENTRY_LEN, Extent};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Free what the file has from its block `first` on. `i_blocks` follows; the inode is still to be stored.
 ///

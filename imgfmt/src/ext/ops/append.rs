@@ -9,10 +9,10 @@ use super::truncate::truncate_inline;
 use super::write::{check_editable, replace};
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::inode::{self, Inode};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 impl Transaction<'_> {
     /// Add `bytes` at the end of the file at `path`, behind any symbolic links, which must be there.

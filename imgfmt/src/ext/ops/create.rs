@@ -2,22 +2,20 @@
 
 use std::path::Path;
 
-use super::link::add_subdir;
+use super::name::{add_subdir, free_name};
 use super::protected;
 use crate::error::{Error, Result};
-use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr::{self, Xattr};
-use crate::ext::xattr_edit;
+use crate::ext::xattr::{self, Xattr, acl};
 
 const SET_GID: u16 = 0o2000;
 
@@ -29,7 +27,7 @@ impl Transaction<'_> {
     pub fn create_dir(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, FileType::Directory)?;
             make_dir(tx, parent, &name)
         })
     }
@@ -41,7 +39,8 @@ impl Transaction<'_> {
     pub fn create_dir_all(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         self.atomically(|tx| {
-            let mut above: Vec<&Path> = path.ancestors().collect();
+            // Without `/` and `.` at the end: what they ask for is not there yet.
+            let mut above: Vec<&Path> = path.components().as_path().ancestors().collect();
             above.retain(|path| !path.as_os_str().is_empty());
             for path in above.into_iter().rev() {
                 match resolve(tx, path, true)? {
@@ -72,20 +71,9 @@ impl Transaction<'_> {
             return Err(Error::InvalidPath { path: target.to_owned(), what });
         }
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, FileType::Symlink)?;
             make_link(tx, parent, &name, bytes)
         })
-    }
-}
-
-/// The directory and the name of `path`, where nothing may be yet.
-pub(super) fn free_name(tx: &Transaction<'_>, path: &Path) -> Result<(InodeNr, Vec<u8>)> {
-    match resolve(tx, path, false)? {
-        Target::Found { .. } => Err(Error::AlreadyExists(path.to_owned())),
-        Target::Missing { parent, name } => {
-            protected::check_insert(&inode::read(tx, parent)?, path)?;
-            Ok((parent, name))
-        }
     }
 }
 
@@ -123,7 +111,7 @@ fn make_link(tx: &mut Transaction<'_>, parent: InodeNr, name: &[u8], target: &[u
         let mut bytes = target.to_vec();
         bytes.resize(tx.geometry().block_size, 0);
         tx.put_block(block, bytes);
-        let grown = 1 + map::append(tx, &mut inode, 0, block, 1)?;
+        let grown = 1 + map::edit::append(tx, &mut inode, 0, block, 1)?;
         let sectors = inode.sectors(tx.geometry());
         let sectors = sectors + grown * (tx.geometry().block_size as u64 / 512);
         if !inode.set_sectors(tx.geometry(), sectors) {
@@ -174,9 +162,9 @@ pub(super) fn new_inode(
         inode.set_projid(projid);
     }
     inode.set_flag(flag::EXTENTS, geometry.features.incompat.contains(Incompat::EXTENT));
-    map::clear(&mut inode);
+    map::edit::clear(&mut inode);
     let xattrs = inherited_xattrs(tx, &dir, &mut inode)?;
-    xattr_edit::store_new(tx, &mut inode, xattrs)?;
+    xattr::edit::store_new(tx, &mut inode, xattrs)?;
     Ok(inode)
 }
 

@@ -5,12 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::map::{self, indirect};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Where a file goes on, and what it has taken for that.
 pub(super) struct Fill {
@@ -77,7 +77,7 @@ impl Fill {
         let block_size = tx.geometry().block_size;
         let want = u32::try_from(len.div_ceil(block_size)).unwrap_or(u32::MAX);
         let (start, count) = tx.alloc_run(self.goal, want)?;
-        let grown = map::append(tx, inode, self.lblk, start, count)?;
+        let grown = map::edit::append(tx, inode, self.lblk, start, count)?;
         self.blocks += u64::from(count) + grown;
         self.goal = BlockNr(start.0 + u64::from(count));
         self.lblk = self.lblk.checked_add(count).ok_or_else(|| too_long(inode))?;
@@ -136,7 +136,7 @@ pub(super) fn take_tail(
             None => tail.resize(used, 0),
         }
     }
-    map::truncate(tx, inode, lblk)?;
+    map::edit::truncate(tx, inode, lblk)?;
     Ok((lblk, tail))
 }
 

@@ -5,10 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::protected;
 use crate::error::{Error, Result};
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::path::find;
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr_edit;
+use crate::ext::xattr;
 
 impl Transaction<'_> {
     /// Set the permissions of what is at `path`, behind any symbolic links: the lower twelve bits of `mode`. An ACL
@@ -17,7 +17,7 @@ impl Transaction<'_> {
         self.change(path.as_ref(), true, |tx, inode| {
             let kind = inode.mode() & 0o170_000;
             inode.base_mut().mode = (kind | mode & 0o7777).into();
-            xattr_edit::set_acl_mode(tx, inode, mode)
+            xattr::edit::set_acl_mode(tx, inode, mode)
         })
     }
 

@@ -5,6 +5,7 @@ mod create;
 mod fill;
 mod link;
 mod metadata;
+mod name;
 mod orphans;
 mod protected;
 mod read;

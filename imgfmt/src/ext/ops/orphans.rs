@@ -12,18 +12,18 @@ use std::collections::BTreeSet;
 
 use super::remove::discard;
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::feature::RoCompat;
 use crate::ext::file::is_fast_link;
-use crate::ext::group;
 use crate::ext::inline;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::orphan;
-use crate::ext::transaction::Transaction;
+use crate::ext::space::bitmap;
+use crate::ext::space::group;
 
 /// The most orphans that are freed with an edit, which holds what it changes in memory.
 const ORPHANS_MAX: usize = 10_000;
@@ -136,7 +136,7 @@ fn cut(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> {
             if !inode.has(flag::ENCRYPT) {
                 clear_end(tx, &inode, size)?;
             }
-            map::truncate::truncate(tx, &mut inode, first)?;
+            map::edit::truncate(tx, &mut inode, first)?;
         }
         inode.set_flag(flag::EOFBLOCKS, false);
     }

@@ -9,12 +9,12 @@ use std::time::SystemTime;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::fs::Fs;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::nr::InodeNr;
 use crate::ext::path::find;
-use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
 
 /// The longest file that `read` returns, in bytes: 64 MiB. A length found on disk is not to be trusted with memory.

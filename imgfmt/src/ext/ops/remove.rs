@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::link::drop_subdir;
+use super::name::drop_subdir;
 use super::protected;
 use super::write::free_mapping;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::inode::{self, FileType, Inode};
 use crate::ext::map;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::flag;
-use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr_edit;
+use crate::ext::path::{Target, resolve, without_slash};
+use crate::ext::xattr;
 
 impl Transaction<'_> {
     /// Take away the name `path`, of anything but a directory; of a symbolic link, not of what it leads to.
@@ -76,11 +76,16 @@ impl Transaction<'_> {
     }
 }
 
-/// What is at `path`, and the name that leads there.
+/// What is at `path`, and the name that leads there. A slash at its end is for directories, not for links to them.
 pub(super) fn named(tx: &Transaction<'_>, path: &Path) -> Result<(Inode, InodeNr, Vec<u8>)> {
-    match resolve(tx, path, false)? {
+    let (bare, has_slash) = without_slash(path);
+    match resolve(tx, bare, false)? {
         Target::Found { nr, named: Some((parent, name)) } => {
-            Ok((not_reserved(tx, nr)?, parent, name))
+            let inode = not_reserved(tx, nr)?;
+            match has_slash && !inode.is_dir() {
+                true => Err(Error::NotADirectory(path.to_owned())),
+                false => Ok((inode, parent, name)),
+            }
         }
         Target::Found { named: None, .. } => {
             let what = "cannot be removed or renamed by this name".to_owned();
@@ -238,9 +243,9 @@ pub(super) fn discard(tx: &mut Transaction<'_>, mut inode: Inode) -> Result<()> 
     super::write::check_attributes(tx, &inode)?;
     let old = file::mapping(tx, &inode)?;
     free_mapping(tx, old)?;
-    xattr_edit::release_block(tx, &inode)?;
+    xattr::edit::release_block(tx, &inode)?;
     tx.free_inode(inode.nr(), inode.is_dir())?;
-    map::clear(&mut inode);
+    map::edit::clear(&mut inode);
     inode.set_size(0);
     inode.set_file_acl(tx.geometry(), BlockNr(0));
     let fits = inode.set_sectors(tx.geometry(), 0);

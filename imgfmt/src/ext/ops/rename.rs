@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use super::link::{add_subdir, check_project, drop_subdir};
+use super::name::{add_subdir, check_project, drop_subdir};
 use super::protected;
 use super::remove::{check_empty, named, remove_dir, remove_file};
 use crate::error::{Error, Result};
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{self, Inode};
-use crate::ext::path::{Target, resolve, resolve_way};
-use crate::ext::transaction::Transaction;
+use crate::ext::path::{Target, resolve, resolve_way, without_slash};
 
 impl Transaction<'_> {
     /// Move the name `from` to `to`; symbolic links at their ends are not followed.
@@ -31,9 +31,13 @@ impl Transaction<'_> {
 
 fn rename(tx: &mut Transaction<'_>, from: &Path, to: &Path) -> Result<()> {
     // Whatever is wrong with the way to either is said before what is wrong with its end.
-    resolve(tx, from, false)?;
-    let (target, way) = resolve_way(tx, to, false)?;
+    resolve(tx, without_slash(from).0, false)?;
+    let (bare, has_slash) = without_slash(to);
+    let (target, way) = resolve_way(tx, bare, false)?;
     let (source, old_dir, old_name) = named(tx, from)?;
+    if has_slash && !source.is_dir() {
+        return Err(Error::NotADirectory(to.to_owned()));
+    }
     let (new_dir, new_name, replaced) = match target {
         Target::Found { nr, .. } if nr == source.nr() => return Ok(()),
         Target::Missing { parent, name } => (parent, name, None),

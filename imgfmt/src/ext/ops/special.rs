@@ -10,12 +10,13 @@
 
 use std::path::Path;
 
-use super::create::{free_name, new_inode};
+use super::create::new_inode;
+use super::name::free_name;
 use crate::error::{Error, Result};
 use crate::ext::dir;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::FileType;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 
 /// Numbers that fit the old form end here.
 const OLD_END: u32 = 1 << 8;
@@ -48,7 +49,7 @@ impl Transaction<'_> {
             return wrong(format!("cannot have the number {major}:{minor}"));
         }
         self.atomically(|tx| {
-            let (parent, name) = free_name(tx, path)?;
+            let (parent, name) = free_name(tx, path, kind)?;
             let mut inode = new_inode(tx, parent, kind, 0o644)?;
             let nr = inode.nr();
             inode.set_flag(flag::EXTENTS, false);

@@ -8,10 +8,10 @@ use super::read::find_file;
 use super::write::{check_editable, replace};
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::Inode;
 use crate::ext::map;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::transaction::Transaction;
 use crate::ext::xattr;
 
 impl Transaction<'_> {
@@ -42,7 +42,7 @@ fn truncate(tx: &mut Transaction<'_>, mut inode: Inode, len: u64) -> Result<()> 
     let mut fill = Fill::new(tx, &inode, 0)?;
     if is_tail_clean(tx, &inode, kept)? {
         let first = lblk(&inode, kept.div_ceil(block_size))?;
-        map::truncate(tx, &mut inode, first)?;
+        map::edit::truncate(tx, &mut inode, first)?;
     } else {
         let (lblk, tail) = take_tail(tx, &mut inode, kept)?;
         fill = Fill::new(tx, &inode, lblk)?;

@@ -9,13 +9,13 @@ use super::protected;
 use super::read::check_file;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::file;
 use crate::ext::inline;
 use crate::ext::inode::{self, Inode};
 use crate::ext::map::Mapping;
 use crate::ext::ondisk::inode::flag;
-use crate::ext::path::{Target, resolve};
-use crate::ext::transaction::Transaction;
+use crate::ext::path::{Target, resolve, without_slash};
 use crate::ext::xattr;
 
 /// Bytes that are read at once.
@@ -58,7 +58,10 @@ impl Transaction<'_> {
 
 /// The file at `path`, which may be made anew, whose content may be replaced.
 fn file_to_write(tx: &mut Transaction<'_>, path: &Path) -> Result<Inode> {
-    let nr = match resolve(tx, path, true)? {
+    let (bare, has_slash) = without_slash(path);
+    let nr = match resolve(tx, bare, !has_slash)? {
+        // As of Linux, which does not look what is there.
+        _ if has_slash => return Err(Error::IsADirectory(path.to_owned())),
         Target::Found { nr, .. } => nr,
         Target::Missing { parent, name } => {
             protected::check_insert(&inode::read(tx, parent)?, path)?;

@@ -7,13 +7,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::protected;
 use super::write::check_attributes;
 use crate::error::{Error, Result};
-use crate::ext::acl;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{FileType, Inode};
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr::{self, Xattr};
-use crate::ext::xattr_edit;
+use crate::ext::path::find;
+use crate::ext::xattr::{self, Xattr, acl};
 
 /// The longest name with its prefix, in bytes (`XATTR_NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -37,39 +37,51 @@ impl Transaction<'_> {
     ) -> Result<()> {
         let (path, value) = (path.as_ref(), value.as_ref());
         let (index, name) = split(name.as_ref())?;
+        let acl = match is_acl(index) {
+            true => acl::from_kernel_or_disk(value),
+            false => None,
+        };
+        let is_none = acl.as_ref().is_some_and(|acl| acl::mode(acl).is_none());
+        if is_none && has_no_acl(self, path, index)? {
+            return Ok(());
+        }
         self.change(path, false, |tx, inode| {
             check_kind(inode, index, path)?;
             check_attributes(tx, inode)?;
-            let value = match index {
-                xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT => {
+            let value = match is_acl(index) {
+                true => {
                     let what = "an ACL that is not one";
-                    let value = acl::from_kernel_or_disk(value)
-                        .ok_or_else(|| Error::InvalidPath { path: path.to_owned(), what })?;
-                    settle_acl(inode, index, value)
+                    let acl =
+                        acl.ok_or_else(|| Error::InvalidPath { path: path.to_owned(), what })?;
+                    settle_acl(inode, index, acl)
                 }
-                _ => Some(value.to_vec()),
+                false => Some(value.to_vec()),
             };
             match value {
                 Some(value) => {
                     let name = name.to_vec();
-                    xattr_edit::set(tx, inode, Xattr { index, name, value, has_inode: false })
+                    xattr::edit::set(tx, inode, Xattr { index, name, value, has_inode: false })
                 }
-                None => xattr_edit::remove(tx, inode, index, name).map(drop),
+                None => xattr::edit::remove(tx, inode, index, name).map(drop),
             }
         })
     }
 
-    /// Take an extended attribute from what is at `path`, be it a symbolic link. The mode stays where an ACL goes.
+    /// Take an extended attribute from what is at `path`, be it a symbolic link. The mode stays where an ACL goes; one
+    /// that is not there may be taken away.
     ///
     /// # Errors
-    /// [`Error::NoSuchXattr`] where it is not there, else as of [`set_xattr`](Self::set_xattr).
+    /// [`Error::NoSuchXattr`] where it is not there and no ACL, else as of [`set_xattr`](Self::set_xattr).
     pub fn remove_xattr(&mut self, path: impl AsRef<Path>, name: impl AsRef<OsStr>) -> Result<()> {
         let (path, full) = (path.as_ref(), name.as_ref());
         let (index, name) = split(full)?;
+        if is_acl(index) && has_no_acl(self, path, index)? {
+            return Ok(());
+        }
         self.change(path, false, |tx, inode| {
             check_kind(inode, index, path)?;
             check_attributes(tx, inode)?;
-            match xattr_edit::remove(tx, inode, index, name)? {
+            match xattr::edit::remove(tx, inode, index, name)? {
                 true => Ok(()),
                 false => Err(Error::NoSuchXattr { path: path.to_owned(), name: full.to_owned() }),
             }
@@ -87,6 +99,19 @@ fn split(name: &OsStr) -> Result<(u8, &[u8])> {
         Some(found) => Ok(found),
         None => invalid("neither a `user.`, `trusted.` or `security.` attribute nor a POSIX ACL"),
     }
+}
+
+fn is_acl(index: u8) -> bool {
+    matches!(index, xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT)
+}
+
+/// Whether what is at `path` has no such ACL, and is neither a link, which can have none, nor protected: Linux then takes
+/// one away without a word.
+fn has_no_acl(tx: &Transaction<'_>, path: &Path, index: u8) -> Result<bool> {
+    let inode = find(tx, path, false)?;
+    protected::check_change(&inode, path)?;
+    let is_there = xattr::read(tx, &inode)?.iter().any(|xattr| xattr.index == index);
+    Ok(inode.kind() != FileType::Symlink && !is_there)
 }
 
 /// The kernel keeps `user.` for what has content or names, and ACLs from links.

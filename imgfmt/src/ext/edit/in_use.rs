@@ -12,12 +12,12 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::file;
-use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
+use crate::ext::space::bitmap;
+use crate::ext::space::group::{self, GroupDesc};
 
 /// Where the map of an inode lies in it.
 const MAP: std::ops::Range<usize> = 0x28..0x64;

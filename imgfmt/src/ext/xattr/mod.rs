@@ -2,6 +2,11 @@
 //!
 //! Names are kept as a number for their prefix and the rest: `6 selinux` is `security.selinux`. A value too large for
 //! either place is an inode of its own (`ea_inode`). The content of a small file is the attribute `system.data`.
+//!
+//! This reads; [`edit`] writes. What an ACL says is known to [`acl`] alone.
+
+pub(crate) mod acl;
+pub(crate) mod edit;
 
 use std::collections::BTreeSet;
 
@@ -10,8 +15,8 @@ use zerocopy::FromBytes;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
-use crate::ext::file;
 use crate::ext::inode::{self, Inode, corrupt};
+use crate::ext::map::content;
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::flag;
 use crate::ext::ondisk::xattr::{
@@ -187,8 +192,14 @@ fn read_area(blocks: &impl Blocks, inode: &Inode, area: &Area<'_>) -> Result<Vec
 
 fn read_value_inode(blocks: &impl Blocks, inode: &Inode, nr: InodeNr, len: u32) -> Result<Vec<u8>> {
     let holder = inode::read(blocks, nr)?;
-    if !holder.has(flag::EA_INODE) || holder.size(blocks.geometry()) != u64::from(len) {
+    // A value in the inode would be an attribute itself, of which nobody says where that ends.
+    if !holder.has(flag::EA_INODE)
+        || holder.has(flag::INLINE_DATA)
+        || holder.size(blocks.geometry()) != u64::from(len)
+    {
         return Err(corrupt(inode.nr(), &format!("inode {nr} does not hold an attribute")));
     }
-    file::read(blocks, &holder, VALUE_MAX.into())
+    let mut value = Vec::new();
+    content::copy(blocks, &holder, &mut value)?;
+    Ok(value)
 }

@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 
+use super::group::GroupDesc;
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::geometry::Geometry;
-use crate::ext::group::GroupDesc;
 use crate::ext::nr::BlockNr;
 
 /// Whether a bit is 1.

@@ -10,17 +10,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::neighbours;
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::fs::Fs;
 use crate::ext::geometry::Geometry;
-use crate::ext::group::{self, GroupDesc};
 use crate::ext::inode::{self, Inode};
-use crate::ext::neighbours;
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
 use crate::ext::ondisk::superblock::Superblock;
+use crate::ext::space::bitmap;
+use crate::ext::space::group::{self, GroupDesc};
 
 /// An edit of a file system, begun by [`Fs::begin`]. Dropping it is the rollback.
 pub struct Transaction<'a> {

@@ -13,12 +13,12 @@
 use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::file::is_fast_link;
-use crate::ext::group;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::map;
 use crate::ext::map::extents::Node;
 use crate::ext::nr::{BlockNr, InodeNr};
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
+use crate::ext::space::group;
 
 /// Look at all inodes in the block of the table that has inode `nr`, before it is changed.
 ///

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use zerocopy::IntoBytes;
 
+use super::transaction::Transaction;
 use crate::changes::Changes;
 use crate::error::Result;
 use crate::ext::blocks::Blocks;
@@ -12,7 +13,6 @@ use crate::ext::feature::Compat;
 use crate::ext::journal::Commit;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::OFFSET;
-use crate::ext::transaction::Transaction;
 use crate::in_place::InPlace;
 
 /// Blocks by their numbers: one each, or runs by the first.

@@ -4,12 +4,12 @@
 //! its own again. The first run that is long enough is taken, or else the longest of the first few groups that had any.
 //! Only descriptors of full groups are read, never their bitmaps.
 
+use super::bitmap;
+use super::group::{self, GroupDesc};
 use crate::error::{Error, Result};
-use crate::ext::bitmap;
 use crate::ext::blocks::Blocks;
-use crate::ext::group::{self, GroupDesc};
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::nr::{BlockNr, GroupNr, InodeNr};
-use crate::ext::transaction::Transaction;
 
 /// Groups with free blocks that are looked at for one run before the longest so far is taken.
 const GROUPS_LOOKED_AT: u32 = 8;

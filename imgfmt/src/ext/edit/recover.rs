@@ -9,9 +9,9 @@
 //! An edit does all of this by itself ([`Fs::begin`]); this is for whoever wants no edit. It repairs nothing: what is
 //! damaged is refused.
 
+use super::transaction::Transaction;
 use crate::error::Result;
 use crate::ext::fs::Fs;
-use crate::ext::transaction::Transaction;
 use crate::in_place::InPlace;
 
 /// What a mount would do first.

@@ -6,17 +6,17 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::Xattr;
+use super::acl;
 use crate::error::{Error, Result};
-use crate::ext::acl;
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
+use crate::ext::edit::transaction::Transaction;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::xattr::{
     BLOCK_HEADER_LEN, BlockHeader, ENTRY_LEN, Entry, INODE_HEADER_LEN, MAGIC,
 };
-use crate::ext::transaction::Transaction;
-use crate::ext::xattr::{self, Xattr};
 
 /// Store the attributes of a new inode: in it if they all fit, else in a block.
 pub(crate) fn store_new(
@@ -82,8 +82,8 @@ struct Others {
 impl Others {
     fn new(tx: &Transaction<'_>, inode: &Inode, index: u8, name: &[u8]) -> Result<Self> {
         let is_other = |x: &Xattr| x.index != index || x.name != name;
-        let mut own = xattr::read_in_inode(tx, inode)?;
-        let mut shared = xattr::read_block(tx, inode)?;
+        let mut own = super::read_in_inode(tx, inode)?;
+        let mut shared = super::read_block(tx, inode)?;
         let before = (own.len(), shared.len());
         own.retain(is_other);
         shared.retain(is_other);
@@ -163,7 +163,7 @@ fn put_in_block(tx: &mut Transaction<'_>, inode: &mut Inode, xattrs: &[Xattr]) -
     Ok(())
 }
 
-/// Inodes that share a block of attributes, which [`xattr::read_block`] found sound.
+/// Inodes that share a block of attributes, which [`super::read_block`] found sound.
 fn refcount(tx: &Transaction<'_>, block: BlockNr) -> Result<u32> {
     let bytes = tx.read_block(block)?;
     Ok(BlockHeader::ref_from_prefix(&bytes).expect("a block is longer").0.refcount.get())
@@ -176,7 +176,7 @@ pub(crate) fn release_block(tx: &mut Transaction<'_>, inode: &Inode) -> Result<(
         return Ok(());
     }
     // Checked, so that a wrong number frees nothing.
-    xattr::read_block(tx, inode)?;
+    super::read_block(tx, inode)?;
     let mut bytes = tx.read_block(block)?.into_owned();
     let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
     match header.refcount.get() {
@@ -192,8 +192,8 @@ pub(crate) fn release_block(tx: &mut Transaction<'_>, inode: &Inode) -> Result<(
 
 /// The mode of an inode has changed: so does its ACL, if it has one.
 pub(crate) fn set_acl_mode(tx: &mut Transaction<'_>, inode: &mut Inode, mode: u16) -> Result<()> {
-    let all = xattr::read(tx, inode)?;
-    let Some(mut acl) = all.into_iter().find(|x| x.index == xattr::INDEX_ACL_ACCESS) else {
+    let all = super::read(tx, inode)?;
+    let Some(mut acl) = all.into_iter().find(|x| x.index == super::INDEX_ACL_ACCESS) else {
         return Ok(());
     };
     if !acl::set_mode(&mut acl.value, mode) {
@@ -245,7 +245,7 @@ fn rewrite(area: &mut [u8], first: usize, xattr: &Xattr) -> bool {
     true
 }
 
-/// Entries and where they lie, of an area that [`xattr::read`] found sound.
+/// Entries and where they lie, of an area that [`super::read`] found sound.
 fn entries(area: &[u8], first: usize) -> impl Iterator<Item = (usize, &Entry)> {
     let mut at = first;
     std::iter::from_fn(move || {
@@ -297,7 +297,7 @@ fn fill(area: &mut [u8], first: usize, xattrs: &[Xattr]) {
 
 /// `e_hash`: over the name and the value in words.
 pub(crate) fn entry_hash(xattr: &Xattr) -> u32 {
-    if xattr::is_content(xattr) {
+    if super::is_content(xattr) {
         // The kernel changes content in place, and a hash of what was there would be wrong from then on.
         return 0;
     }
