@@ -375,3 +375,31 @@ fn noise_name(seed: u64) -> String {
     let bytes = noise(seed + 1, 60);
     bytes.iter().map(|byte| char::from(b'a' + byte % 26)).collect()
 }
+
+/// The value of an attribute in an inode whose content is inline would be an attribute in turn, here of itself.
+#[test]
+fn a_value_that_lies_in_itself_is_an_error() {
+    let args = "-t ext4 -b 1024 -I 512 -O ea_inode,inline_data,^metadata_csum,^has_journal";
+    let image = TestImage::new(args, 8192, 0);
+    image.with_kernel(|root| {
+        std::fs::write(root.join("f"), "x").expect("a file");
+        let (value, flags) = (noise(3, 9000), rustix::fs::XattrFlags::empty());
+        rustix::fs::lsetxattr(root.join("f"), "trusted.value", &value, flags).expect("root may");
+    });
+    let bytes = image.bytes();
+    let (file, value) = (inode_offset(&image, "/f"), inode_offset(&image, "<13>"));
+    // The entries of the file, behind 128 bytes and i_extra_isize; `trusted.value` is renamed to `system.data`, and the
+    // inode of its value made to have it, too.
+    let mut tail = bytes[file + 128..file + 512].to_vec();
+    let entry = tail.windows(8).position(|bytes| bytes == [5, 4, 0, 0, 13, 0, 0, 0]);
+    let entry = entry.expect("e_name_len, e_name_index, e_value_offs, e_value_inum");
+    tail[entry..entry + 2].copy_from_slice(&[4, 7]);
+    tail[entry + 16..entry + 21].copy_from_slice(b"data\0");
+    let bytes = patched(&bytes, value + 128, &tail);
+    let flags = u32::from_le_bytes(*bytes[value + 32..].first_chunk().expect("i_flags"));
+    let bytes = patched(&bytes, value + 32, &(flags | 0x1000_0000).to_le_bytes());
+    let fs = open(&bytes).expect("the superblock is sound");
+    let error = fs.xattrs("/f").expect_err("it has no end");
+    let expected = "corrupt image: ext inode 12: inode 13 does not hold an attribute";
+    assert_eq!(error.to_string(), expected);
+}

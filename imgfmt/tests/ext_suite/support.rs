@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use imgfmt::compressed::{Compression, unpack};
 use imgfmt::ext::{FileType, Fs, Transaction};
 use imgfmt::{Changes, Error, Image, Result, Volume};
 
@@ -91,6 +93,18 @@ impl TestImage {
         let image = Self { dir, start, len: bytes.len() as u64 - start };
         write_sparse(&image.path(), bytes);
         image
+    }
+
+    /// The one of `fixtures/images`: the same bytes on each machine.
+    pub(crate) fn fixture(name: &str) -> Self {
+        let packed = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let packed = packed.join(format!("../fixtures/images/{name}.img.zst"));
+        let packed = std::fs::read(packed).expect("it is there");
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = File::create(dir.path().join("image")).expect("an image");
+        let mut go_on = |_, _| ControlFlow::Continue(());
+        let unpacked = unpack(&packed, Compression::Zstd, &file, 1 << 30, &mut go_on);
+        Self { dir, start: 0, len: unpacked.expect("it is whole").len }
     }
 
     fn blank(kib: u64, start: u64) -> Self {
