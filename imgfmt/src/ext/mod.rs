@@ -89,6 +89,7 @@ mod inline;
 mod inode;
 mod journal;
 mod map;
+pub mod mkfs;
 mod neighbours;
 mod nr;
 mod ondisk;

@@ -15,6 +15,7 @@ mod journal;
 mod killed;
 mod lazy;
 mod logs;
+mod mkfs;
 mod model;
 mod ops_content;
 mod ops_metadata;
