@@ -22,6 +22,7 @@ mod ops_metadata;
 mod ops_names;
 mod ops_twin;
 mod orphans;
+mod populate;
 mod random;
 mod support;
 mod unclean;

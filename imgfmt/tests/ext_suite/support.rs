@@ -110,6 +110,11 @@ impl TestImage {
         image
     }
 
+    /// It has become another length.
+    pub(crate) fn with_len(self, len: u64) -> Self {
+        Self { len, ..self }
+    }
+
     fn blank(kib: u64, start: u64) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let image = Self { dir, start, len: kib * 1024 };

@@ -1,6 +1,7 @@
 //! What a file system holds before anybody has put a file into it: root, `lost+found`, journal, resize inode, orphan file.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use zerocopy::IntoBytes;
 
@@ -23,27 +24,30 @@ const JOURNAL: u32 = 8;
 /// Number of the inode of `lost+found`.
 pub(super) const LOST_AND_FOUND: u32 = 11;
 /// Number of the orphan file's inode, where there is one.
-const ORPHAN_FILE: u32 = 12;
+pub(super) const ORPHAN_FILE: u32 = 12;
 /// Magic number at the end of each block of the orphan file.
 const ORPHAN_MAGIC: u32 = 0x0B10_CA04;
 
 /// A layout on its way to the target: inodes in memory, all else written as soon as it is known.
 pub(super) struct Contents<'a> {
-    pub(super) layout: &'a Layout,
+    pub(super) layout: Rc<Layout>,
     pub(super) target: &'a mut dyn Target,
     pub(super) space: Space,
     pub(super) inodes: BTreeMap<u32, Record>,
 }
 
 impl<'a> Contents<'a> {
-    /// Write the files without a name.
-    pub(super) fn new(layout: &'a Layout, target: &'a mut dyn Target) -> Result<Self> {
+    /// Nothing yet.
+    pub(super) fn new(layout: Rc<Layout>, target: &'a mut dyn Target) -> Self {
         let space = layout.space.clone();
-        let mut contents = Self { layout, target, space, inodes: BTreeMap::new() };
-        contents.put_resize_inode()?;
-        contents.put_journal()?;
-        contents.put_orphan_file()?;
-        Ok(contents)
+        Self { layout, target, space, inodes: BTreeMap::new() }
+    }
+
+    /// Write the files without a name.
+    pub(super) fn put_files(&mut self) -> Result<()> {
+        self.put_resize_inode()?;
+        self.put_journal()?;
+        self.put_orphan_file()
     }
 
     /// The seed of the checksums of what belongs to an inode. New ones are of generation 0.
@@ -59,9 +63,15 @@ impl<'a> Contents<'a> {
             .map_err(|e| Error::io(format!("writing block {block}"), e))
     }
 
-    /// Map `pieces` in an inode, and count its blocks.
-    pub(super) fn map(&mut self, inode: u32, record: &mut Record, pieces: &[Piece]) -> Result<()> {
-        let geometry = &self.layout.geometry;
+    /// Map `pieces` in an inode, and count its blocks. Returns those of the map.
+    pub(super) fn map(
+        &mut self,
+        inode: u32,
+        record: &mut Record,
+        pieces: &[Piece],
+    ) -> Result<Vec<u64>> {
+        let layout = Rc::clone(&self.layout);
+        let geometry = &layout.geometry;
         let seed = self.seed(inode);
         let space = &mut self.space;
         let Map { root, nodes } = match geometry.features.incompat.contains(Incompat::EXTENT) {
@@ -71,10 +81,12 @@ impl<'a> Contents<'a> {
         record.flags |= map_flag(geometry);
         record.block = root;
         record.blocks += pieces.iter().map(|piece| piece.run.len).sum::<u64>() + nodes.len() as u64;
+        let mut blocks = Vec::with_capacity(nodes.len());
         for (block, bytes) in nodes {
             self.write(block, &bytes)?;
+            blocks.push(block);
         }
-        Ok(())
+        Ok(blocks)
     }
 
     /// Give a directory its blocks.
@@ -89,7 +101,8 @@ impl<'a> Contents<'a> {
             rest = behind;
         }
         record.size = bytes.len() as u64;
-        self.map(inode, record, &map::pieces(&runs))
+        self.map(inode, record, &map::pieces(&runs))?;
+        Ok(())
     }
 
     /// Root and `lost+found`, where nothing else is to be in the root.
@@ -140,7 +153,7 @@ impl<'a> Contents<'a> {
     }
 
     fn put_journal(&mut self) -> Result<()> {
-        let layout = self.layout;
+        let layout = Rc::clone(&self.layout);
         let Some((journal, runs)) = &layout.journal else { return Ok(()) };
         self.write(runs[0].start, &journal.superblock(layout.geometry.block_size))?;
         self.put_file(JOURNAL, runs)
@@ -157,7 +170,7 @@ impl<'a> Contents<'a> {
     }
 
     fn put_orphan_file(&mut self) -> Result<()> {
-        let layout = self.layout;
+        let layout = Rc::clone(&self.layout);
         if layout.orphan_file.is_empty() {
             return Ok(());
         }
@@ -174,10 +187,5 @@ impl<'a> Contents<'a> {
             self.write(block, &bytes)?;
         }
         self.put_file(ORPHAN_FILE, &layout.orphan_file)
-    }
-
-    /// The first inode that a user's file may have.
-    pub(super) fn first_free_inode(&self) -> u32 {
-        if self.layout.orphan_file.is_empty() { ORPHAN_FILE } else { ORPHAN_FILE + 1 }
     }
 }

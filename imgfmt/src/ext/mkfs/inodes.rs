@@ -1,7 +1,7 @@
 //! Inodes before they are bytes.
 
 use crate::error::{Error, Result};
-use crate::ext::feature::{Incompat, RoCompat};
+use crate::ext::feature::Incompat;
 use crate::ext::geometry::Geometry;
 use crate::ext::inode::{FileType, Inode};
 use crate::ext::nr::{BlockNr, InodeNr};
@@ -107,9 +107,4 @@ impl Record {
 /// The flag of files that are mapped by extents, where new ones are.
 pub(super) fn map_flag(geometry: &Geometry) -> u32 {
     if geometry.features.incompat.contains(Incompat::EXTENT) { flag::EXTENTS } else { 0 }
-}
-
-/// The most subdirectories that a directory may have; `None` where nobody counts.
-pub(super) fn subdirs_max(geometry: &Geometry) -> Option<u32> {
-    (!geometry.has(RoCompat::DIR_NLINK)).then_some(LINKS_MAX - 2)
 }

@@ -6,7 +6,7 @@ use crate::ext::geometry::Geometry;
 use crate::ext::mkfs::journal::Journal;
 use crate::ext::mkfs::options::Options;
 use crate::ext::mkfs::place;
-use crate::ext::mkfs::runs::Run;
+use crate::ext::mkfs::runs::{Run, RunSet};
 use crate::ext::mkfs::shape::Shape;
 use crate::ext::mkfs::space::Space;
 use crate::ext::mkfs::superblock;
@@ -59,19 +59,10 @@ impl Layout {
             .map_err(|_| too_small(&shape))?;
         let mut used = place::superblocks(&geometry);
         let tables = place::tables(&geometry, &mut used)?;
-        let mut layout = Self {
-            space: Space::new(used, geometry.block_count),
-            superblock,
-            geometry,
-            tables,
-            journal: None,
-            orphan_file: Vec::new(),
-            resize_block: None,
-            overhead: 0,
-            root_owner: options.root_owner,
-            time: options.time,
-        };
-        layout.place_files(&shape, options)?;
+        let mut layout = Self::bare(geometry, superblock, options);
+        layout.tables = tables;
+        layout.space = Space::new(used, layout.block_count());
+        layout.place_files(Journal::new(&shape, options)?, layout.middle(), 0)?;
         // Root and `lost+found`, and a map of the latter.
         let needed = 1 + layout.lost_and_found_blocks();
         if layout.space.free() < needed {
@@ -80,11 +71,33 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The files without a name.
-    fn place_files(&mut self, shape: &Shape, options: &Options) -> Result<()> {
+    /// A shape, and nothing placed.
+    pub(super) fn bare(geometry: Geometry, superblock: Superblock, options: &Options) -> Self {
+        Self {
+            superblock,
+            geometry,
+            tables: Vec::new(),
+            journal: None,
+            orphan_file: Vec::new(),
+            resize_block: None,
+            space: Space::new(RunSet::default(), 0),
+            overhead: 0,
+            root_owner: options.root_owner,
+            time: options.time,
+        }
+    }
+
+    /// Place the files without a name: the journal from `goal` on. `data_blocks` of what is taken are no overhead.
+    pub(super) fn place_files(
+        &mut self,
+        journal: Option<Journal>,
+        goal: u64,
+        data_blocks: u64,
+    ) -> Result<()> {
         let before = self.space.free();
-        if let Some(journal) = Journal::new(shape, options)? {
-            let taken = self.space.take_near(journal.blocks, self.middle()).map_err(|_| {
+        let compat = self.geometry.features.compat;
+        if let Some(journal) = journal {
+            let taken = self.space.take_near(journal.blocks, goal).map_err(|_| {
                 Error::NoSpace(format!(
                     "a journal of {} blocks does not fit {before} free ones",
                     journal.blocks
@@ -92,11 +105,11 @@ impl Layout {
             })?;
             self.journal = Some((journal, taken));
         }
-        self.overhead = self.space.used().count(0, self.geometry.block_count);
-        if shape.features.compat.contains(Compat::RESIZE_INODE) {
+        self.overhead = self.space.used().count(0, self.geometry.block_count) - data_blocks;
+        if compat.contains(Compat::RESIZE_INODE) {
             self.resize_block = Some(self.space.take_one()?);
         }
-        if shape.features.compat.contains(Compat::ORPHAN_FILE) {
+        if compat.contains(Compat::ORPHAN_FILE) {
             self.orphan_file = self.space.take_all(self.orphan_file_blocks())?;
         }
         Ok(())

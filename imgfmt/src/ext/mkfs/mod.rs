@@ -1,4 +1,5 @@
-//! A new file system: [`Layout`] decides everything and writes nothing, [`write`] writes it.
+//! A new file system: [`Layout`] decides everything and writes nothing, [`write`] writes it empty, [`Builder`]
+//! fills it from a stream of entries.
 //!
 //! ```
 //! use imgfmt::{Volume, ext::{Fs, mkfs}};
@@ -43,9 +44,10 @@
 //! What cannot be made is refused by its name: `bigalloc`, `casefold`, `ea_inode`, `encrypt`, `mmp`, `quota`, a journal on
 //! another device, and what nobody makes any more.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "what fills a file system is to use the rest"))]
-
+mod attributes;
+mod builder;
 mod contents;
+mod data;
 mod derive;
 mod directory;
 mod features;
@@ -58,15 +60,19 @@ mod place;
 mod profile;
 mod reserved;
 mod runs;
+mod settle;
 mod shape;
 mod space;
 mod superblock;
 mod tables;
 mod target;
+mod tree;
 mod write;
 
+pub use builder::{Builder, Room};
 pub use layout::{Layout, Tables};
 pub use options::{Inodes, Kind, Options};
 pub use profile::Profile;
+pub use settle::Free;
 pub use target::{Target, Window};
 pub use write::write;

@@ -48,6 +48,18 @@ pub(super) fn tables(geometry: &Geometry, used: &mut RunSet) -> Result<Vec<Table
     Ok(all)
 }
 
+/// Place the tables of all groups behind `goal`, kind by kind: with `flex_bg` they may be anywhere.
+pub(super) fn tables_behind(
+    geometry: &Geometry,
+    used: &mut RunSet,
+    goal: u64,
+) -> Result<Vec<Tables>> {
+    let count = geometry.group_count;
+    let mut all = Vec::with_capacity(count as usize);
+    place_in(geometry, used, (goal, geometry.block_count), (0, count), &mut all)?;
+    Ok(all)
+}
+
 /// Place those of `count` groups from `first` on.
 fn place(
     geometry: &Geometry,
@@ -59,6 +71,17 @@ fn place(
     let start = geometry.group_start(GroupNr(first));
     let last = GroupNr(first + count - 1);
     let end = geometry.group_start(last) + geometry.group_len(last);
+    place_in(geometry, used, (start, end), (first, count), all)
+}
+
+/// Place those of some groups between `start` and `end`.
+fn place_in(
+    geometry: &Geometry,
+    used: &mut RunSet,
+    (start, end): (u64, u64),
+    (first, count): (u32, u32),
+    all: &mut Vec<Tables>,
+) -> Result<()> {
     let blocks = table_blocks(geometry);
     let mut goal = start;
     let mut take = |len| -> Result<u64> {

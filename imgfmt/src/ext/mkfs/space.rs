@@ -44,6 +44,12 @@ impl Space {
         Ok(self.take(1)?.start)
     }
 
+    /// These blocks are free again, and the next to be taken.
+    pub(super) fn give_back(&mut self, run: Run) {
+        self.used.remove(run);
+        self.cursor = self.cursor.min(run.start);
+    }
+
     /// `len` blocks in as few runs as their order allows.
     pub(super) fn take_all(&mut self, len: u64) -> Result<Vec<Run>> {
         if self.free() < len {
@@ -69,7 +75,8 @@ impl Space {
         self.take_all(len)
     }
 
-    fn full(&self, wanted: u64) -> Error {
+    /// There is not as much.
+    pub(super) fn full(&self, wanted: u64) -> Error {
         Error::NoSpace(format!("{wanted} blocks are wanted, {} are free", self.free()))
     }
 }

@@ -3,6 +3,8 @@
 //! What is all zeros is not written. A group none of whose inodes is in use has no inode bitmap (`INODE_UNINIT`), one of
 //! whose blocks only its own metadata is in use no block bitmap (`BLOCK_UNINIT`), where descriptors have checksums.
 
+use std::rc::Rc;
+
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::error::Result;
@@ -23,8 +25,8 @@ use crate::ext::ondisk::superblock::{OFFSET, Superblock};
 const CHUNK_LEN: usize = 1 << 20;
 
 /// What a group's inodes come to.
-#[derive(Default)]
 struct Inodes {
+    bits: Vec<u8>,
     used: u64,
     dirs: u64,
     /// One past the last one in use, within the group.
@@ -39,14 +41,15 @@ struct Descriptor {
 
 /// Write all that was kept for the end.
 pub(super) fn write(mut contents: Contents<'_>) -> Result<()> {
-    let geometry = &contents.layout.geometry;
+    let layout = Rc::clone(&contents.layout);
+    let geometry = &layout.geometry;
     let mut descriptors = Vec::new();
     let (mut free_blocks, mut free_inodes) = (0, 0);
-    for (group, tables) in (0..).map(GroupNr).zip(&contents.layout.tables) {
+    for (group, tables) in (0..).map(GroupNr).zip(&layout.tables) {
         let inodes = write_table(&mut contents, group, tables)?;
         let mut desc = Descriptor::new(tables);
         free_blocks += put_block_bitmap(&mut contents, group, tables, &mut desc)?;
-        free_inodes += put_inode_bitmap(&mut contents, tables, &inodes, &mut desc)?;
+        free_inodes += put_inode_bitmap(&mut contents, tables, inodes, &mut desc)?;
         descriptors.extend(desc.seal(geometry, group));
     }
     write_descriptors(&mut contents, &descriptors)?;
@@ -55,13 +58,15 @@ pub(super) fn write(mut contents: Contents<'_>) -> Result<()> {
 
 /// The inodes of a group that are in use, up to the last of them.
 fn write_table(contents: &mut Contents<'_>, group: GroupNr, tables: &Tables) -> Result<Inodes> {
-    let geometry = &contents.layout.geometry;
+    let layout = Rc::clone(&contents.layout);
+    let geometry = &layout.geometry;
     let per_group = geometry.inodes_per_group.get();
     let first = group.0 * per_group + 1;
     let reserved = u64::from(geometry.first_inode - 1);
-    let mut found = Inodes::default();
+    let mut found = Inodes { bits: vec![0; geometry.block_size], used: 0, dirs: 0, end: 0 };
     if group.0 == 0 {
-        found = Inodes { used: reserved, dirs: 0, end: reserved };
+        set_bits(&mut found.bits, 0, reserved);
+        (found.used, found.end) = (reserved, reserved);
     }
     let (mut buffer, mut block) = (Vec::new(), tables.inode_table);
     let mut writes = Vec::new();
@@ -81,6 +86,7 @@ fn write_table(contents: &mut Contents<'_>, group: GroupNr, tables: &Tables) -> 
         buffer.resize(offset, 0);
         buffer.extend(record.build(geometry, InodeNr(nr))?.bytes());
         if u64::from(nr) > reserved {
+            set_bits(&mut found.bits, index, index + 1);
             found.used += 1;
         }
         found.dirs += u64::from(record.kind == FileType::Directory);
@@ -118,13 +124,14 @@ fn put_block_bitmap(
     tables: &Tables,
     desc: &mut Descriptor,
 ) -> Result<u64> {
-    let geometry = &contents.layout.geometry;
+    let layout = Rc::clone(&contents.layout);
+    let geometry = &layout.geometry;
     let start = geometry.group_start(group);
     let end = start + geometry.group_len(group);
     let used: Vec<Run> = contents.space.used().within(start, end).collect();
     let free = end - start - used.iter().map(|run| run.len).sum::<u64>();
     desc.set_free_blocks(free);
-    let own = own_blocks(geometry, group, tables, contents.layout.table_blocks());
+    let own = own_blocks(geometry, group, tables, layout.table_blocks());
     // The last group is always written: it may be short, which old kernels do not make up for.
     let is_last = group.0 + 1 == geometry.group_count;
     let is_untouched = !is_last && used.iter().copied().eq(own.within(start, end));
@@ -149,10 +156,11 @@ fn put_block_bitmap(
 fn put_inode_bitmap(
     contents: &mut Contents<'_>,
     tables: &Tables,
-    inodes: &Inodes,
+    inodes: Inodes,
     desc: &mut Descriptor,
 ) -> Result<u64> {
-    let geometry = &contents.layout.geometry;
+    let layout = Rc::clone(&contents.layout);
+    let geometry = &layout.geometry;
     let per_group = u64::from(geometry.inodes_per_group.get());
     let free = per_group - inodes.used;
     desc.set_inodes(free, inodes.dirs);
@@ -164,9 +172,7 @@ fn put_inode_bitmap(
             return Ok(free);
         }
     }
-    let mut bits = vec![0; geometry.block_size];
-    // Inodes are given out in order: those in use are the first ones of the group.
-    set_bits(&mut bits, 0, inodes.used);
+    let mut bits = inodes.bits;
     set_bits(&mut bits, per_group, geometry.block_size as u64 * 8);
     if geometry.has_metadata_csum() {
         let covered = geometry.inodes_per_group.get() as usize / 8;
@@ -263,7 +269,8 @@ fn shorts<T: From<u16>>(value: u64) -> (T, T) {
 
 /// The descriptors where they belong, and their backups.
 fn write_descriptors(contents: &mut Contents<'_>, all: &[u8]) -> Result<()> {
-    let geometry = &contents.layout.geometry;
+    let layout = Rc::clone(&contents.layout);
+    let geometry = &layout.geometry;
     let primary = geometry.superblock_block().0;
     let is_meta_bg = geometry.features.incompat.contains(Incompat::META_BG);
     if !is_meta_bg {
@@ -296,7 +303,7 @@ fn write_superblocks(
     free_blocks: u64,
     free_inodes: u64,
 ) -> Result<()> {
-    let layout = contents.layout;
+    let layout = Rc::clone(&contents.layout);
     let geometry = &layout.geometry;
     let mut sb = layout.superblock.clone();
     sb.set_free_blocks_count(free_blocks, geometry.is_wide());

@@ -1,5 +1,7 @@
 //! Write a layout: an empty file system.
 
+use std::rc::Rc;
+
 use crate::error::Result;
 use crate::ext::mkfs::contents::Contents;
 use crate::ext::mkfs::layout::Layout;
@@ -13,7 +15,8 @@ use crate::ext::mkfs::target::Target;
 /// # Errors
 /// Those of the host. [`Error::NoSpace`](crate::Error::NoSpace) where maps of the layout's own files do not fit any more.
 pub fn write(layout: &Layout, target: &mut dyn Target) -> Result<()> {
-    let mut contents = Contents::new(layout, target)?;
+    let mut contents = Contents::new(Rc::new(layout.clone()), target);
+    contents.put_files()?;
     contents.put_empty_root()?;
     tables::write(contents)
 }

@@ -16,3 +16,4 @@ mod write;
 mod xattrs;
 
 pub use read::{DirEntry, Metadata, READ_CAP, Xattr};
+pub(crate) use special::device_words;
