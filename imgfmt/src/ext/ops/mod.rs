@@ -5,6 +5,7 @@ mod create;
 mod fill;
 mod link;
 mod metadata;
+mod node;
 mod orphans;
 mod protected;
 mod read;
@@ -15,4 +16,5 @@ mod truncate;
 mod write;
 mod xattrs;
 
+pub use node::{Node, NodeContent};
 pub use read::{DirEntry, Metadata, READ_CAP, Xattr};
