@@ -104,6 +104,6 @@ mod xattr_edit;
 pub use fs::{Fs, Info, Kind};
 pub use inode::FileType;
 pub use nr::InodeNr;
-pub use ops::{DirEntry, Metadata, READ_CAP, Xattr};
+pub use ops::{DirEntry, Metadata, Node, NodeContent, READ_CAP, Xattr};
 pub use recover::Pending;
 pub use transaction::Transaction;

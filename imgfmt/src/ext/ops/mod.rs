@@ -5,6 +5,7 @@ mod create;
 mod fill;
 mod link;
 mod metadata;
+mod node;
 mod orphans;
 mod protected;
 mod read;
@@ -15,5 +16,6 @@ mod truncate;
 mod write;
 mod xattrs;
 
+pub use node::{Node, NodeContent};
 pub use read::{DirEntry, Metadata, READ_CAP, Xattr};
 pub(crate) use special::device_words;
