@@ -75,6 +75,9 @@ pub enum Error {
     /// The bytes contradict the format.
     #[error("corrupt image: {0}")]
     Corrupt(String),
+    /// An archive contradicts its format, ends too early, or has an entry that nothing can take; where and why, is said.
+    #[error("archive: {0}")]
+    Archive(String),
     /// A path on the host that is not a regular file: a directory, a device, a pipe.
     #[error("`{}`: {what}, not an image file", .path.display())]
     NotAnImage {

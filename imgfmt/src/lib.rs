@@ -11,6 +11,7 @@
 //! | tell what a volume holds | [`probe`] |
 //! | read and edit ext2, ext3, ext4 | [`ext::Fs`], [`ext::Transaction`] |
 //! | read and edit FAT, read and write the header of a swap space | [`fat`], [`swap`] |
+//! | stream a file tree from one place to another | [`archive`] |
 //! | copy an image with its holes, unpack a compressed one | [`copy`], [`compressed`] |
 //!
 //! An edit is a value: a transaction ends in [`Changes`] or in [`InPlace`], and nothing is written before
@@ -91,6 +92,7 @@
 //! Lengths and offsets are in bytes where nothing else is said, times in Unix seconds. All but the mapping of
 //! [`ImageMut`] forbids `unsafe`.
 
+pub mod archive;
 mod busy;
 pub mod changes;
 pub mod compressed;

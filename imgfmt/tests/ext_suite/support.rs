@@ -25,9 +25,16 @@ pub(crate) fn run_at(time: &str, program: &str, args: &[&str]) -> Output {
     command(program, args, &[("E2FSCK_TIME", time)])
 }
 
+/// The same, with variables of its environment; it must succeed.
+pub(crate) fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) {
+    let output = command(program, args, env);
+    assert!(output.status.success(), "{program} {args:?}: {output:?}");
+}
+
 fn command(program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let package = match program {
-        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" => "e2fsprogs",
+        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" | "resize2fs" => "e2fsprogs",
+        "stat" | "tar" | "cp" => "coreutils, tar",
         _ => "mount",
     };
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -105,6 +112,21 @@ impl TestImage {
         let mut go_on = |_, _| ControlFlow::Continue(());
         let unpacked = unpack(&packed, Compression::Zstd, &file, 1 << 30, &mut go_on);
         Self { dir, start: 0, len: unpacked.expect("it is whole").len }
+    }
+
+    /// Zeros, all of them a hole, in memory where that goes.
+    pub(crate) fn sparse(len: u64) -> Self {
+        let memory = tempfile::tempdir_in("/dev/shm");
+        let dir = memory.or_else(|_| tempfile::tempdir()).expect("a temporary directory");
+        let image = Self { dir, start: 0, len };
+        let file = File::create(image.path()).expect("an image");
+        file.set_len(len).expect("a length");
+        image
+    }
+
+    /// It has become another length.
+    pub(crate) fn with_len(self, len: u64) -> Self {
+        Self { len, ..self }
     }
 
     fn blank(kib: u64, start: u64) -> Self {

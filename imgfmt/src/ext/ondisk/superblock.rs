@@ -13,6 +13,8 @@ pub(crate) const STATE_VALID: u16 = 1;
 pub(crate) const STATE_ERROR: u16 = 2;
 /// `s_flags`: names are hashed as unsigned bytes.
 pub(crate) const FLAG_UNSIGNED_HASH: u32 = 2;
+/// `s_flags`: names are hashed as signed bytes.
+pub(crate) const FLAG_SIGNED_HASH: u32 = 1;
 /// `s_creator_os`: Linux.
 pub(crate) const OS_LINUX: u32 = 0;
 /// `s_creator_os`: GNU Hurd, whose inodes keep other things in their last twelve bytes.
@@ -34,14 +36,14 @@ pub(crate) struct Superblock {
     pub(crate) clusters_per_group: U32,
     pub(crate) inodes_per_group: U32,
     mtime: U32,
-    wtime: U32,
+    pub(crate) wtime: U32,
     mnt_count: U16,
-    max_mnt_count: U16,
+    pub(crate) max_mnt_count: U16,
     pub(crate) magic: U16,
     pub(crate) state: U16,
-    errors: U16,
+    pub(crate) errors: U16,
     minor_rev_level: U16,
-    lastcheck: U32,
+    pub(crate) lastcheck: U32,
     checkinterval: U32,
     pub(crate) creator_os: U32,
     pub(crate) rev_level: U32,
@@ -49,7 +51,7 @@ pub(crate) struct Superblock {
     def_resgid: U16,
     pub(crate) first_ino: U32,
     pub(crate) inode_size: U16,
-    block_group_nr: U16,
+    pub(crate) block_group_nr: U16,
     pub(crate) feature_compat: U32,
     pub(crate) feature_incompat: U32,
     pub(crate) feature_ro_compat: U32,
@@ -66,22 +68,22 @@ pub(crate) struct Superblock {
     pub(crate) last_orphan: U32,
     pub(crate) hash_seed: [U32; 4],
     pub(crate) def_hash_version: u8,
-    jnl_backup_type: u8,
+    pub(crate) jnl_backup_type: u8,
     pub(crate) desc_size: U16,
-    default_mount_opts: U32,
+    pub(crate) default_mount_opts: U32,
     pub(crate) first_meta_bg: U32,
-    mkfs_time: U32,
-    jnl_blocks: [U32; 17],
+    pub(crate) mkfs_time: U32,
+    pub(crate) jnl_blocks: [U32; 17],
     blocks_count_hi: U32,
     r_blocks_count_hi: U32,
     free_blocks_count_hi: U32,
     pub(crate) min_extra_isize: U16,
     pub(crate) want_extra_isize: U16,
     pub(crate) flags: U32,
-    raid_stride: U16,
+    pub(crate) raid_stride: U16,
     mmp_update_interval: U16,
     pub(crate) mmp_block: U64,
-    raid_stripe_width: U32,
+    pub(crate) raid_stripe_width: U32,
     pub(crate) log_groups_per_flex: u8,
     pub(crate) checksum_type: u8,
     encryption_level: u8,
@@ -93,7 +95,7 @@ pub(crate) struct Superblock {
     mount_opts: [u8; 64],
     pub(crate) usr_quota_inum: U32,
     pub(crate) grp_quota_inum: U32,
-    overhead_blocks: U32,
+    pub(crate) overhead_blocks: U32,
     pub(crate) backup_bgs: [U32; 2],
     encrypt_algos: [u8; 4],
     encrypt_pw_salt: [u8; 16],
@@ -101,7 +103,7 @@ pub(crate) struct Superblock {
     pub(crate) prj_quota_inum: U32,
     pub(crate) checksum_seed: U32,
     wtime_hi: u8,
-    times_hi: [u8; 7],
+    pub(crate) times_hi: [u8; 7],
     encoding: U16,
     encoding_flags: U16,
     pub(crate) orphan_file_inum: U32,
@@ -115,6 +117,16 @@ impl Superblock {
     /// Blocks of the file system; the high half counts only where `64bit` is on.
     pub(crate) fn blocks_count(&self, wide: bool) -> u64 {
         join(self.blocks_count_lo, self.blocks_count_hi, wide)
+    }
+
+    /// Store the number of blocks of the file system; the high half is written where `64bit` is on.
+    pub(crate) fn set_blocks_count(&mut self, count: u64, wide: bool) {
+        (self.blocks_count_lo, self.blocks_count_hi) = split(count, wide);
+    }
+
+    /// Store the number of blocks that only the administrator may take.
+    pub(crate) fn set_reserved_blocks_count(&mut self, count: u64, wide: bool) {
+        (self.r_blocks_count_lo, self.r_blocks_count_hi) = split(count, wide);
     }
 
     /// Free blocks.
@@ -154,6 +166,13 @@ impl Superblock {
         self.wtime = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         self.wtime_hi = bytes[4];
     }
+}
+
+fn split(count: u64, wide: bool) -> (U32, U32) {
+    let bytes = count.to_le_bytes();
+    let lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    (lo, if wide { hi } else { 0.into() })
 }
 
 fn join(lo: U32, hi: U32, wide: bool) -> u64 {

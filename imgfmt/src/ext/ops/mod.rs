@@ -6,6 +6,7 @@ mod fill;
 mod link;
 mod metadata;
 mod name;
+mod node;
 mod orphans;
 mod protected;
 mod read;
@@ -16,4 +17,6 @@ mod truncate;
 mod write;
 mod xattrs;
 
+pub use node::{Node, NodeContent};
 pub use read::{DirEntry, Metadata, READ_CAP, Xattr};
+pub(crate) use special::device_words;

@@ -141,7 +141,7 @@ macro_rules! readers {
 readers!(Fs);
 readers!(Transaction);
 
-fn public_xattr(xattr: xattr::Xattr) -> Xattr {
+pub(super) fn public_xattr(xattr: xattr::Xattr) -> Xattr {
     Xattr { name: OsString::from_vec(xattr.full_name()), value: xattr.value }
 }
 
@@ -175,8 +175,13 @@ fn read_dir(blocks: &impl Blocks, path: &Path) -> Result<Vec<DirEntry>> {
     if !inode.is_dir() {
         return Err(Error::NotADirectory(path.to_owned()));
     }
+    entries(blocks, &inode)
+}
+
+/// The names in a directory.
+pub(super) fn entries(blocks: &impl Blocks, dir: &Inode) -> Result<Vec<DirEntry>> {
     let mut names = Vec::new();
-    dir::for_each(blocks, &inode, |_, entry, nr| {
+    dir::for_each(blocks, dir, |_, entry, nr| {
         names.push((entry.name.to_vec(), entry.file_type, nr));
         true
     })?;
@@ -190,7 +195,7 @@ fn read_dir(blocks: &impl Blocks, path: &Path) -> Result<Vec<DirEntry>> {
     names.into_iter().map(entry).collect()
 }
 
-fn metadata(blocks: &impl Blocks, inode: &Inode) -> Metadata {
+pub(super) fn metadata(blocks: &impl Blocks, inode: &Inode) -> Metadata {
     let kind = inode.kind();
     let is_device = matches!(kind, FileType::CharDevice | FileType::BlockDevice);
     Metadata {

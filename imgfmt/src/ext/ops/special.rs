@@ -62,7 +62,8 @@ impl Transaction<'_> {
     }
 }
 
-fn device_words(major: u32, minor: u32) -> [u8; 8] {
+/// The first words of `i_block` of a device.
+pub(crate) fn device_words(major: u32, minor: u32) -> [u8; 8] {
     let (old, new) = if major < OLD_END && minor < OLD_END {
         (major << 8 | minor, 0)
     } else {

@@ -36,7 +36,7 @@ pub(crate) fn store_new(
 }
 
 /// The kernel searches the entries of a block in this order.
-fn sort(xattrs: &mut [Xattr]) {
+pub(crate) fn sort(xattrs: &mut [Xattr]) {
     xattrs.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
 }
 
@@ -161,6 +161,21 @@ fn put_in_block(tx: &mut Transaction<'_>, inode: &mut Inode, xattrs: &[Xattr]) -
     seal(tx, block, &mut bytes);
     tx.put_block(block, bytes);
     Ok(())
+}
+
+/// A new block of attributes, but for its checksum. `None` where they do not fit.
+pub(crate) fn new_block(block_size: usize, xattrs: &[Xattr], refcount: u32) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; block_size];
+    if !fits(&bytes, BLOCK_HEADER_LEN, xattrs) {
+        return None;
+    }
+    fill(&mut bytes, BLOCK_HEADER_LEN, xattrs);
+    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
+    header.magic = MAGIC.into();
+    header.refcount = refcount.into();
+    header.blocks = 1.into();
+    header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
+    Some(bytes)
 }
 
 /// Inodes that share a block of attributes, which [`super::read_block`] found sound.
