@@ -100,6 +100,7 @@ mod transaction;
 mod xattr;
 mod xattr_edit;
 
+pub use acl::acl_to_kernel;
 pub use fs::{Fs, Info, Kind};
 pub use inode::FileType;
 pub use nr::InodeNr;
