@@ -113,12 +113,16 @@ pub fn image_or_inside(
     text: &OsStr,
     is_file: &dyn Fn(&Path) -> bool,
 ) -> Result<(ImageName, PathBuf)> {
-    if let Some(image) = image(text.as_bytes(), is_file) {
-        return Ok((image, "/".into()));
+    match place(text, Naming::CommandLine, is_file) {
+        Ok(Place::Inside { image, path }) => {
+            Ok((image.expect("only a script leaves it out"), path))
+        }
+        other => match (image(text.as_bytes(), is_file), other) {
+            (Some(image), _) => Ok((image, "/".into())),
+            (None, Err(failure)) => Err(failure),
+            (None, Ok(_)) => Err(not_inside(text, Path::new(text), Naming::CommandLine)),
+        },
     }
-    let (image, path) = inside(text, Naming::CommandLine, is_file)?;
-    let image = image.expect("only a script leaves it out");
-    Ok((image, path))
 }
 
 /// `IMAGE` or `IMAGE#PARTITION`, where there is such a file.
@@ -249,13 +253,18 @@ mod tests {
 
     #[test]
     fn an_image_alone_stands_for_its_root() {
-        for (text, file, partition) in
-            [("root.img", "root.img", None), ("disk.img#2", "disk.img", Some("2"))]
-        {
+        for (text, file, partition) in [
+            ("root.img", "root.img", None),
+            ("disk.img#2", "disk.img", Some("2")),
+            ("disk.img#a:b", "disk.img", Some("a:b")),
+            ("a:b.img", "a:b.img", None),
+        ] {
             let partition = partition.map(Into::into);
             let image = ImageName { file: file.into(), partition };
             assert_eq!(image_or_inside(OsStr::new(text), &is_file).unwrap(), (image, "/".into()));
         }
+        let (image, path) = image_or_inside(OsStr::new("disk.img#2:/etc"), &is_file).unwrap();
+        assert_eq!((image.partition, path), (Some("2".into()), "/etc".into()));
         let failure = image_or_inside(OsStr::new("/none:/etc"), &is_file).unwrap_err();
         assert_eq!(failure.to_string(), "`/none:/etc`: there is no image `/none`");
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
-use super::tree::{Keeps, Meta, Tree, TreeMut, found};
+use super::tree::{Keeps, Meta, Tree, TreeMut, found, resolved};
 use crate::failure::Failure;
 use crate::interrupt;
 
@@ -177,8 +177,13 @@ impl<'a> Copy<'a> {
                 None
             }
             _ if is_content => {
-                self.content(from, to, &meta, there.as_ref())?;
-                there
+                let (real, behind) = self.behind(to, there)?;
+                let is_same = |behind: &Meta| behind.id == meta.id && meta.id != (0, 0);
+                if self.source.is_none() && behind.as_ref().is_some_and(is_same) {
+                    return Err(self.refuse(to, "is the file itself"));
+                }
+                self.content(from, &real, &meta)?;
+                return self.attributes(from, &real, &meta, behind.as_ref());
             }
             kind => {
                 self.make_room(to, there.as_ref())?;
@@ -255,27 +260,25 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    fn content(
-        &mut self,
-        from: &Path,
-        to: &Path,
-        meta: &Meta,
-        there: Option<&Meta>,
-    ) -> Result<(), Fault> {
-        match there.map(|there| there.kind) {
-            None | Some(FileType::File) => {}
-            Some(FileType::Symlink) => {
-                match found(self.target.metadata(to, true)).map_err(Fault::Target)? {
-                    Some(behind) if behind.kind == FileType::File => {}
-                    Some(_) => return Err(self.refuse(to, "leads to what is no regular file")),
-                    None => {
-                        let what = "is a symbolic link that leads nowhere: not written through";
-                        return Err(self.refuse(to, what));
-                    }
-                }
-            }
+    /// What content for `to` goes to: itself, or what a symbolic link there leads to.
+    fn behind(&self, to: &Path, there: Option<Meta>) -> Result<(PathBuf, Option<Meta>), Fault> {
+        match there {
+            Some(Meta { kind: FileType::Symlink, .. }) => {}
+            Some(Meta { kind: FileType::File, .. }) | None => return Ok((to.to_owned(), there)),
             Some(_) => return Err(self.refuse(to, "is not a regular file")),
         }
+        match found(self.target.metadata(to, true)).map_err(Fault::Target)? {
+            Some(behind) if behind.kind == FileType::File => {
+                Ok((resolved(self.target, to).map_err(Fault::Target)?, Some(behind)))
+            }
+            Some(_) => Err(self.refuse(to, "leads to what is no regular file")),
+            None => {
+                Err(self.refuse(to, "is a symbolic link that leads nowhere: not written through"))
+            }
+        }
+    }
+
+    fn content(&mut self, from: &Path, to: &Path, meta: &Meta) -> Result<(), Fault> {
         if meta.kind != FileType::File {
             let Some(source) = self.source.filter(|source| source.is_host()) else {
                 let what = format!("`{}` is not a regular file", self.source().shown(from));

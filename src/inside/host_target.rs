@@ -145,10 +145,12 @@ impl Tree for HostTarget {
     }
 
     fn metadata(&self, path: &Path, follow: bool) -> Result<Meta> {
-        debug_assert!(!follow, "no link is followed here");
         let handle = self.handle(path)?;
         let found = File::from(handle).metadata().map_err(|e| self.io(path, e))?;
-        Ok(host::meta(&found))
+        match follow && found.is_symlink() {
+            true => Err(self.at(path, Errno::LOOP)),
+            false => Ok(host::meta(&found)),
+        }
     }
 
     fn read_dir(&self, path: &Path) -> Result<Vec<OsString>> {

@@ -162,6 +162,20 @@ pub fn found(meta: Result<Meta>) -> Result<Option<Meta>> {
     }
 }
 
+/// Where the symbolic links at the end of `path` lead.
+pub fn resolved(tree: &dyn Tree, path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        if tree.metadata(&path, false)?.kind != FileType::Symlink {
+            return Ok(path);
+        }
+        let target = tree.read_link(&path)?;
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    Err(Error::SymlinkLoop(path))
+}
+
 /// Refuse a name that a directory of an image should not hold: joined to a path, it would lead elsewhere.
 pub fn check_name(name: &OsStr, directory: &Path) -> Result<()> {
     let bytes = name.as_encoded_bytes();

@@ -14,7 +14,7 @@ use crate::failure::Result;
 use crate::inside::address::Naming;
 use crate::inside::mode::ModeChange;
 use crate::inside::owner::OwnerChange;
-use crate::inside::tree::{Meta, Tree, TreeMut};
+use crate::inside::tree::{Meta, TreeMut, resolved};
 use crate::interrupt;
 
 /// No sound tree is deeper.
@@ -94,20 +94,6 @@ fn set_owner(
         Ok(()) | Err(Error::NoSuchXattr { .. }) => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// Where the symbolic links at the end of `path` lead.
-fn resolved(tree: &dyn Tree, path: &Path) -> imgfmt::Result<PathBuf> {
-    let mut path = path.to_owned();
-    // As many as the kernel follows.
-    for _ in 0..40 {
-        if tree.metadata(&path, false)?.kind != FileType::Symlink {
-            return Ok(path);
-        }
-        let target = tree.read_link(&path)?;
-        path = path.parent().unwrap_or(Path::new("/")).join(target);
-    }
-    Err(Error::SymlinkLoop(path))
 }
 
 type Change<'c> = dyn FnMut(&mut dyn TreeMut, &Path, &Meta, bool) -> imgfmt::Result<()> + 'c;
