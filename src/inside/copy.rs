@@ -18,8 +18,8 @@ use crate::interrupt;
 /// Bytes that are copied at once.
 const CHUNK: usize = 1 << 20;
 
-/// No sound tree is deeper: a path would be longer than any kernel takes.
-const DEPTH_MAX: usize = 2048;
+/// The deepest tree that is copied, in directories. Each takes some of the stack.
+const DEPTH_MAX: usize = 256;
 
 /// An ACL, which `-p` keeps as part of the mode.
 const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
@@ -214,11 +214,18 @@ impl<'a> Copy<'a> {
             let what = format!("`{}` is a directory", self.source().shown(from));
             return Err(Fault::Other(Failure::new(what).hint("-r copies directories")));
         }
-        if above.len() >= DEPTH_MAX || (meta.id != (0, 0) && above.contains(&meta.id)) {
-            let what = format!("directory `{}` lies in itself, or too deep", from.display());
+        if meta.id != (0, 0) && above.contains(&meta.id) {
+            let what = format!("directory `{}` lies in itself", from.display());
             return Err(Fault::Source(Error::corrupt(what)));
         }
-        self.check_not_within(from, to, meta)?;
+        if above.len() >= DEPTH_MAX {
+            let what = format!("a tree of more than {DEPTH_MAX} directories in one another");
+            return Err(Fault::Source(Error::Unsupported(what)));
+        }
+        // What is below lies within the target only if the top does, unless a link leads up.
+        if above.is_empty() || self.options.follow == Follow::Always {
+            self.check_not_within(from, to, meta)?;
+        }
         match there {
             Some(there) if !there.is_dir() => {
                 return Err(self.refuse(to, "is no directory, and would be replaced by one"));

@@ -193,6 +193,18 @@ ln -s /srv/a\\ b /link
 }
 
 #[test]
+fn a_tree_too_deep_to_be_copied_is_refused() {
+    let site = site();
+    // 257 of them; 256 are copied.
+    let path = "/a".repeat(257);
+    site.succeeds(&["image", "mkdir", "-p", &format!("root.img:{path}")]);
+    let refusal = site.fails(&["image", "cp", "-a", "root.img:/a", "root.img:/b"]);
+    assert!(refusal.contains("a tree of more than 256 directories"), "{refusal}");
+    site.succeeds(&["image", "cp", "-a", "root.img:/a/a", "root.img:/b"]);
+    e2fsck(&site.path("root.img"));
+}
+
+#[test]
 fn two_images_are_compared() {
     let site = site();
     fs::copy(site.path("root.img"), site.path("new.img")).unwrap();
