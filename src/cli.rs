@@ -1,10 +1,15 @@
 //! The command line: what may be typed, and what `--help` and the man pages say of it.
 
 mod image;
+mod inside;
 
 use std::path::PathBuf;
 
 pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use inside::{
+    CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
+    MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -98,7 +103,7 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
-    /// Look into disk images, and bring them back after a crash
+    /// Look into disk images, work inside them, and bring them back after a crash
     Image(ImageArgs),
     /// Print the completion script of a shell
     Completions {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::inside::{EditVerb, ReadVerb};
+
 const INFO_EXAMPLES: &str = "\
 Examples:
   autoxen image info root.img
@@ -57,6 +59,12 @@ pub enum ImageCommand {
     /// Bring an image back after a crash: undo an interrupted edit, replay journals
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(ImageRecoverArgs),
+    /// Look inside, compare, or run a script
+    #[command(flatten)]
+    Read(ReadVerb),
+    /// Work inside
+    #[command(flatten)]
+    Edit(EditVerb),
 }
 
 /// Arguments of `image info`.

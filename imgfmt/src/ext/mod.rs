@@ -99,3 +99,4 @@ pub use fs::{Fs, Info, Kind};
 pub use inode::FileType;
 pub use nr::InodeNr;
 pub use ops::{DirEntry, Metadata, Node, NodeContent, READ_CAP, Xattr};
+pub use xattr::acl::acl_to_kernel;
