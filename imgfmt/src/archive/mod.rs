@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | a tar archive, plain or packed with gzip, zstd or xz | [`TarSource`] behind [`unpack()`] | [`TarSink`], plain |
 //! | a directory of the host | [`DirSource`] | |
-//! | an ext file system | [`ExtSource`] | |
+//! | an ext file system | [`ExtSource`] | [`ExtSink`], into one that is there |
 //!
 //! ```
 //! use imgfmt::archive::{DirSource, Owned, Source, TarSink};
@@ -29,6 +29,7 @@ mod acl;
 mod dir;
 pub mod entry;
 mod from_ext;
+mod into_ext;
 mod owner;
 mod path;
 mod tar;
@@ -37,6 +38,7 @@ mod unpack;
 pub use dir::DirSource;
 pub use entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, Xattr};
 pub use from_ext::ExtSource;
+pub use into_ext::ExtSink;
 pub use owner::Owned;
 pub use path::{PATH_CAP, TreePath};
 pub use tar::{TarSink, TarSource};

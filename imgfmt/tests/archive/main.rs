@@ -3,6 +3,7 @@
 
 mod ext;
 mod hostile;
+mod import;
 #[path = "../judge/mod.rs"]
 mod judge;
 mod support;
