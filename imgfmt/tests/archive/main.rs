@@ -6,6 +6,7 @@ mod hostile;
 mod import;
 #[path = "../judge/mod.rs"]
 mod judge;
+mod oci;
 mod support;
 mod tar_read;
 mod tar_write;

@@ -255,7 +255,8 @@ impl<'a> TarSource<'a> {
             return Err(at.wrong(format!("sparse file of {len} bytes of data has {left}")));
         }
         let end = self.from.taken + left + padding(stored);
-        let mut content = Content::new(&mut self.from, len);
+        let offset = self.from.taken;
+        let mut content = Content::new(&mut self.from, len).at(offset);
         sink.entry(&entry, &mut content, warn).map_err(|error| named(error, &entry.path))?;
         self.from.skip(end.saturating_sub(self.from.taken))
     }
