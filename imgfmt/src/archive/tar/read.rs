@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 /// How much is read behind the end of the archive.
 const TAIL_CAP: u64 = 64 << 20;
 
-/// A tar archive, unpacked already ([`unpack`](crate::archive::unpack)).
+/// A tar archive, unpacked already ([`unpack`](crate::archive::unpack())).
 pub struct TarSource<'a> {
     from: Stream<'a>,
     global: Extra,
