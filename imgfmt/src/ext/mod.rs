@@ -37,7 +37,8 @@
 //! does not go through it: its changes are for an image that nobody else sees until they are written whole. For any other
 //! image there is [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place)
 //! writes such an edit, and a crash leaves all of it or nothing. [`Fs::recover`] replays a journal on the disk without an
-//! edit, [`Fs::check`] looks whether all is right.
+//! edit, [`Fs::check`] looks whether all is right, [`Fs::grow`] enlarges a file system
+//! whose volume got longer.
 //!
 //! # Features
 //!
@@ -84,6 +85,7 @@ mod finish;
 mod fs;
 mod geometry;
 mod group;
+mod grow;
 mod in_use;
 mod inline;
 mod inode;
@@ -101,6 +103,7 @@ mod xattr;
 mod xattr_edit;
 
 pub use fs::{Fs, Info, Kind};
+pub use grow::{Growth, Size};
 pub use inode::FileType;
 pub use nr::InodeNr;
 pub use ops::{DirEntry, Metadata, READ_CAP, Xattr};

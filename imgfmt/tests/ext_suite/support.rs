@@ -25,7 +25,7 @@ pub(crate) fn run_at(time: &str, program: &str, args: &[&str]) -> Output {
 
 fn command(program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let package = match program {
-        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" => "e2fsprogs",
+        "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" | "resize2fs" => "e2fsprogs",
         _ => "mount",
     };
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -272,7 +272,7 @@ impl TestImage {
 }
 
 /// A file with these bytes, and holes where they are zeros.
-fn write_sparse(path: &Path, bytes: &[u8]) {
+pub(crate) fn write_sparse(path: &Path, bytes: &[u8]) {
     let file = File::create(path).expect("a file");
     file.set_len(bytes.len() as u64).expect("a length");
     for (offset, piece) in (0..).step_by(4096).zip(bytes.chunks(4096)) {

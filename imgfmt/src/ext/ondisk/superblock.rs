@@ -49,7 +49,7 @@ pub(crate) struct Superblock {
     def_resgid: U16,
     pub(crate) first_ino: U32,
     pub(crate) inode_size: U16,
-    block_group_nr: U16,
+    pub(crate) block_group_nr: U16,
     pub(crate) feature_compat: U32,
     pub(crate) feature_incompat: U32,
     pub(crate) feature_ro_compat: U32,
@@ -93,7 +93,7 @@ pub(crate) struct Superblock {
     mount_opts: [u8; 64],
     pub(crate) usr_quota_inum: U32,
     pub(crate) grp_quota_inum: U32,
-    overhead_blocks: U32,
+    pub(crate) overhead_blocks: U32,
     pub(crate) backup_bgs: [U32; 2],
     encrypt_algos: [u8; 4],
     encrypt_pw_salt: [u8; 16],
@@ -122,13 +122,19 @@ impl Superblock {
         join(self.free_blocks_count_lo, self.free_blocks_count_hi, wide)
     }
 
+    /// Store the number of blocks.
+    pub(crate) fn set_blocks_count(&mut self, count: u64, wide: bool) {
+        split(count, wide, &mut self.blocks_count_lo, &mut self.blocks_count_hi);
+    }
+
+    /// Store the number of blocks that only the administrator may take.
+    pub(crate) fn set_reserved_blocks_count(&mut self, count: u64, wide: bool) {
+        split(count, wide, &mut self.r_blocks_count_lo, &mut self.r_blocks_count_hi);
+    }
+
     /// Store the number of free blocks.
     pub(crate) fn set_free_blocks_count(&mut self, count: u64, wide: bool) {
-        let bytes = count.to_le_bytes();
-        self.free_blocks_count_lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if wide {
-            self.free_blocks_count_hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        }
+        split(count, wide, &mut self.free_blocks_count_lo, &mut self.free_blocks_count_hi);
     }
 
     /// Blocks that only the administrator may take.
@@ -153,6 +159,14 @@ impl Superblock {
         let bytes = seconds.max(0).to_le_bytes();
         self.wtime = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         self.wtime_hi = bytes[4];
+    }
+}
+
+fn split(count: u64, wide: bool, lo: &mut U32, hi: &mut U32) {
+    let bytes = count.to_le_bytes();
+    *lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if wide {
+        *hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
     }
 }
 
