@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::grow::{Enlargement, GRAIN};
 use super::{Kind, Partition, PartitionType, Table, read_at};
@@ -132,6 +132,30 @@ fn has_parameter_block(bytes: &[u8; 512]) -> bool {
         && matches!(bytes[16], 1 | 2)
         && matches!(bytes[21], 0xf0 | 0xf8..);
     jump && (fat || name == b"NTFS    " || name == b"EXFAT   ")
+}
+
+/// Of a new entry whether it is active, its type, its start and its length, both in bytes.
+pub(super) type NewEntry = (bool, u8, u64, u64);
+
+/// A new record with these entries, of which it has four at most.
+pub(super) fn record(signature: u32, entries: &[NewEntry]) -> Vec<u8> {
+    let mut record = Sector::new_zeroed();
+    record.disk_signature = signature.into();
+    record.magic = [0x55, 0xaa];
+    for (slot, &(is_active, kind, start, len)) in record.entries.iter_mut().zip(entries) {
+        let number =
+            |bytes: u64| u32::try_from(bytes / SECTOR).expect("lay_out() saw to it").into();
+        // Behind the last cylinder that can be told: nobody looks at those.
+        *slot = Entry {
+            status: if is_active { 0x80 } else { 0 },
+            chs_first: [0xfe, 0xff, 0xff],
+            kind,
+            chs_last: [0xfe, 0xff, 0xff],
+            first: number(start),
+            count: number(len),
+        };
+    }
+    record.as_bytes().to_vec()
 }
 
 /// Let the protective entry of `record` cover a disk of `lbas` sectors. False where there are other entries.
