@@ -4,7 +4,7 @@ mod image;
 
 use std::path::PathBuf;
 
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image::{GrowTo, ImageArgs, ImageCommand, ImageGrowArgs, ImageInfoArgs, ImageRecoverArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

@@ -5,6 +5,7 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_grow;
 mod image_info;
 mod image_recover;
 mod in_place;
