@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::ext::{Fs, Growth};
@@ -341,6 +342,31 @@ fn what_is_too_large_or_cannot_grow_is_refused_by_name() {
     image.left_dirty();
     let error = image.plan(1 << 20).expect_err("its journal has to be replayed");
     assert!(matches!(error, imgfmt::Error::NeedsRecovery(_)), "{error}");
+}
+
+/// A descriptor that puts the bitmap of the last group where group 1 has its backups.
+#[test]
+fn a_bitmap_in_a_backup_is_refused() {
+    let image = Grown::new("-t ext3 -b 1024", 20_000);
+    let file = File::options().write(true).open(image.path()).expect("the image");
+    let bitmap = {
+        let all = run_ok("debugfs", &["-R", "stats", text(&image.path())]);
+        let last =
+            all.lines().rfind(|line| line.contains("block bitmap at")).expect("three groups");
+        let nr = last.split("block bitmap at ").nth(1).and_then(|rest| rest.split(',').next());
+        nr.and_then(|nr| nr.parse::<u64>().ok()).expect("a number")
+    };
+    let bytes = std::fs::read(image.path()).expect("the image");
+    let at = usize::try_from(bitmap * 1024).expect("small");
+    let bits = &bytes[at..at + 1024];
+    // Group 1 begins at block 8193 with its superblock; descriptor 2 lies 64 bytes into block 2.
+    file.write_all_at(bits, 8193 * 1024).expect("a write");
+    file.write_all_at(&8193_u32.to_le_bytes(), 2048 + 64).expect("a write");
+    let error = image.plan(100_000).expect_err("one block for two things");
+    assert_eq!(
+        error.to_string(),
+        "corrupt image: block 8193 belongs to a backup of the superblock or descriptors, and to something else"
+    );
 }
 
 #[test]

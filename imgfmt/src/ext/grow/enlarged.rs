@@ -100,6 +100,19 @@ impl<'a> Enlarged<'a> {
         self.put(block, bytes)
     }
 
+    /// What nobody reads yet must not be what somebody reads: descriptors say where bitmaps are, and may say anything.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where a block is both.
+    pub(super) fn check_apart(&self) -> Result<()> {
+        match self.guarded.keys().find(|block| self.ahead.contains_key(block)) {
+            None => Ok(()),
+            Some(block) => Err(Error::corrupt(format!(
+                "block {block} belongs to a backup of the superblock or descriptors, and to something else"
+            ))),
+        }
+    }
+
     /// What is written ahead, by its place in the image. It is taken out.
     pub(super) fn take_ahead(&mut self) -> Changes {
         let ahead = std::mem::take(&mut self.ahead);

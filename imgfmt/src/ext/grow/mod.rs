@@ -167,6 +167,7 @@ impl Enlarged<'_> {
         }
         self.write_backups()?;
         self.guard_superblock()?;
+        self.check_apart()?;
         let ahead = self.take_ahead();
         let guarded = self.changes(self.guarded.clone());
         let mut changes = guarded.clone();
