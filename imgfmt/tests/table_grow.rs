@@ -32,17 +32,22 @@ fn image(directory: &Path, script: &str) -> std::path::PathBuf {
 }
 
 fn set_len(path: &Path, len: u64) {
-    fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_len(len))
+        .expect("a length");
 }
 
 fn read(path: &Path) -> Table {
-    table::read(&Image::open(path).unwrap()).unwrap().unwrap()
+    let image = Image::open(path).expect("the image");
+    table::read(&image).expect("a sound table").expect("a table")
 }
 
 fn grow(path: &Path, number: u32) {
-    let mut image = ImageMut::open(path).unwrap();
-    let enlarged = table::enlarge(&image, number).unwrap().expect("there is room");
-    image.commit_in_place(&enlarged.in_place()).unwrap();
+    let mut image = ImageMut::open(path).expect("the image");
+    let enlarged = table::enlarge(&image, number).expect("it can grow").expect("there is room");
+    image.commit_in_place(&enlarged.in_place()).expect("it is written");
 }
 
 /// sgdisk and sfdisk find nothing wrong.
@@ -215,7 +220,7 @@ impl Storage for Recorder {
 
 impl Disk for Recorder {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.steps.last_mut().unwrap().push((offset, bytes.to_vec()));
+        self.steps.last_mut().expect("one at the start").push((offset, bytes.to_vec()));
         Ok(())
     }
 

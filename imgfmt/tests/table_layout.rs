@@ -22,9 +22,9 @@ fn disk(kind: Kind, len: Option<u64>, partitions: &[(&str, Share)]) -> Disk {
 }
 
 fn write(layout: &Layout, path: &Path) {
-    let file = fs::File::options().write(true).open(path).unwrap();
-    for (offset, bytes) in layout.changes().unwrap().iter() {
-        file.write_all_at(bytes, offset).unwrap();
+    let file = fs::File::options().write(true).open(path).expect("the image");
+    for (offset, bytes) in layout.changes().expect("it is written").iter() {
+        file.write_all_at(bytes, offset).expect("a write");
     }
 }
 
