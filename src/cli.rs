@@ -5,7 +5,7 @@ mod inside;
 
 use std::path::PathBuf;
 
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image::{GrowTo, ImageArgs, ImageCommand, ImageGrowArgs, ImageInfoArgs, ImageRecoverArgs};
 pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,

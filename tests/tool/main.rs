@@ -6,6 +6,7 @@ mod check;
 mod fixtures;
 mod frugal;
 mod image_files;
+mod image_grow;
 mod image_info;
 mod image_recover;
 mod image_twin;

@@ -3,9 +3,11 @@
 mod about;
 mod attributes;
 mod cat;
+mod choose;
 mod cp;
 mod diff;
 mod edit;
+mod grow;
 mod info;
 mod links;
 mod listed;
@@ -37,5 +39,6 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
         ImageCommand::Edit(verb) => verbs::run(verb, talk),
         ImageCommand::Read(ReadVerb::Diff(args)) => diff::run(args),
         ImageCommand::Read(ReadVerb::Edit(args)) => edit::run(args, talk),
+        ImageCommand::Grow(args) => grow::run(args),
     }
 }
