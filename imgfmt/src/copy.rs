@@ -217,7 +217,7 @@ pub(crate) fn write_skipping_zeros(to: &File, offset: u64, bytes: &[u8]) -> io::
     Ok(written + run.len() as u64)
 }
 
-fn is_zero(block: &[u8]) -> bool {
+pub(crate) fn is_zero(block: &[u8]) -> bool {
     let (words, rest) = block.as_chunks::<16>();
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
 }

@@ -12,6 +12,7 @@
 //! | read and edit ext2, ext3, ext4 | [`ext::Fs`], [`ext::Transaction`] |
 //! | read and edit FAT, read and write the header of a swap space | [`fat`], [`swap`] |
 //! | copy an image with its holes, unpack a compressed one | [`copy`], [`compressed`] |
+//! | read qcow2 as if it were raw, write it | [`qcow2`] |
 //!
 //! An edit is a value: a transaction ends in [`Changes`] or in [`InPlace`], and nothing is written before
 //! [`ImageMut::commit`] or [`ImageMut::commit_in_place`] is given it. Dropping it is the rollback.
@@ -102,6 +103,7 @@ mod host;
 pub mod image;
 pub mod in_place;
 pub mod probe;
+pub mod qcow2;
 mod reserve;
 pub mod storage;
 pub mod swap;
