@@ -102,12 +102,12 @@ impl<'a> Writer<'a> {
         let cluster_len = self.cluster_len() as u64;
         let mut cluster = vec![0; self.cluster_len()];
         let mut at = 0;
-        while let Some(data) = from.data_from(at).map_err(read_error)? {
+        while let Some(data) = from.data_from(at).map_err(host::read_error)? {
             at = data.start.max(at) / cluster_len * cluster_len;
             while at < data.end {
                 let held = usize::try_from(from.len() - at)
                     .map_or(cluster.len(), |n| n.min(cluster.len()));
-                from.read_at(at, &mut cluster[..held]).map_err(read_error)?;
+                from.read_at(at, &mut cluster[..held]).map_err(host::read_error)?;
                 cluster[held..].fill(0);
                 if !is_zero(&cluster) {
                     self.cluster(at, &cluster)?;
@@ -236,11 +236,4 @@ impl<'a> Writer<'a> {
 
 fn big_endian(numbers: &[u64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
-}
-
-fn read_error(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::InvalidData => Error::Corrupt(error.to_string()),
-        _ => Error::io("convert", error),
-    }
 }
