@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use imgfmt::qcow2::{self, Header, Options, Qcow2};
+use imgfmt::qcow2::{self, Header, Layer, Options, Qcow2};
 use imgfmt::{Image, Storage};
 
 mod judge;
@@ -130,7 +130,6 @@ fn images_of_every_kind_are_read_as_qemu_reads_them() {
 fn a_chain_of_backing_files_is_read_as_qemu_reads_it() {
     let lab = Lab::new();
     let base = lab.raw("base.raw", &bytes());
-    let _base = base;
     for (options, zeros) in [
         ("compat=0.10", "write -P 0 300k 200k"),
         ("compat=1.1", "write -z 300k 200k"),
@@ -169,6 +168,20 @@ fn a_chain_of_backing_files_is_read_as_qemu_reads_it() {
         io(&top, "write -P 0x55 8M 64k");
         io(&top, "discard 2M 256k");
         assert_reads(&top, &lab.by_qemu(&top), options);
+        let disk = Layer::Qcow2(Box::new(open(&top).expect("it is whole")));
+        let files: Vec<_> = disk.files().into_iter().map(Image::path).collect();
+        assert_eq!(files, [&top, &middle, &base].map(|path| path.canonicalize().expect("there")));
+        // Whoever writes to any of them is noticed.
+        disk.check_unchanged().expect("nobody does");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&base)
+            .expect("a file")
+            .set_len(6 << 20)
+            .expect("room");
+        let error = disk.check_unchanged().expect_err("the base has grown").to_string();
+        assert!(error.contains("base.raw`: it was changed while it was read"), "{error}");
+        fs::write(&base, bytes()).expect("the directory is ours");
     }
 }
 

@@ -19,13 +19,42 @@ use crate::storage::Storage;
 /// How many files may lie over one another.
 const CHAIN_MAX: usize = 64;
 
-/// A file that others are laid over.
+/// An image, or a file that others are laid over.
 #[derive(Debug)]
 pub enum Layer {
     /// A raw image.
     Raw(Image),
     /// One more qcow2 image.
     Qcow2(Box<Qcow2<Image, Layer>>),
+}
+
+impl Layer {
+    /// Its own file, then those that it is laid over.
+    pub fn files(&self) -> Vec<&Image> {
+        let mut files = Vec::new();
+        let mut next = Some(self);
+        while let Some(layer) = next {
+            match layer {
+                Self::Raw(image) => {
+                    files.push(image);
+                    next = None;
+                }
+                Self::Qcow2(image) => {
+                    files.push(&image.file);
+                    next = image.below.as_ref();
+                }
+            }
+        }
+        files
+    }
+
+    /// Nobody has written to any of its files since they were opened.
+    ///
+    /// # Errors
+    /// Those of [`Image::check_unchanged`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.files().into_iter().try_for_each(Image::check_unchanged)
+    }
 }
 
 impl Storage for Layer {
@@ -67,7 +96,8 @@ pub fn is_qcow2(file: &dyn Storage) -> Result<bool> {
 /// Read `file`, a qcow2 image, with its backing files. They lie in its directory, or in one of `allowed`.
 ///
 /// # Errors
-/// Those of [`Header::read`] and of [`Image::open`]; [`Error::Unsupported`] for a backing file that may not be opened.
+/// Those of [`Header::read`] and of [`Image::open`]; [`Error::BackingElsewhere`]; [`Error::Unsupported`] for a backing
+/// file that is none.
 pub fn open(file: Image, allowed: &[PathBuf]) -> Result<Qcow2<Image, Layer>> {
     layered(file, allowed, CHAIN_MAX)
 }
@@ -124,11 +154,7 @@ fn locate(path: &Path, name: &[u8], allowed: &[PathBuf]) -> Result<PathBuf> {
     if place.starts_with(home) || allowed.iter().any(is_below) {
         return Ok(place);
     }
-    Err(Error::Unsupported(format!(
-        "qcow2: the backing file `{}` of `{}` lies in another directory",
-        place.display(),
-        path.display()
-    )))
+    Err(Error::BackingElsewhere { image: path.into(), place })
 }
 
 fn at(path: &Path, error: io::Error) -> Error {
