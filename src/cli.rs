@@ -69,9 +69,22 @@ pub struct Cli {
     /// When to colour messages
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
+    /// How to show the progress of long work, on standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressFormat,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressFormat {
+    /// A bar on a terminal, nothing elsewhere
+    #[default]
+    Auto,
+    /// For programs: a JSON object a line, with `what`, `done`, `total`, `bytes_per_second`, `seconds_left`
+    Json,
 }
 
 /// When messages are coloured.
