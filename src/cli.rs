@@ -4,7 +4,9 @@ mod image;
 
 use std::path::PathBuf;
 
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image::{
+    ImageArgs, ImageCommand, ImageConvertArgs, ImageFormat, ImageInfoArgs, ImageRecoverArgs,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -15,6 +17,7 @@ Examples:
   autoxen prepare job.xml -o ready      do it, on a copy
   autoxen image info --deep root.img    what is this image, and is it whole?
   autoxen image recover root.img        bring it back after a crash
+  autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest
 
 Exit status:
@@ -37,7 +40,7 @@ Examples:
   autoxen plan --json job.xml | jq '.disks[].volumes'
   autoxen plan --in-place job.xml       what would be done to the image itself?
 
-A plan writes nothing. A compressed image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
+A plan writes nothing. A compressed or qcow2 image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
 
 const PREPARE_EXAMPLES: &str = "\
 Examples:

@@ -5,13 +5,17 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_convert;
+mod image_convert_refusals;
 mod image_info;
+mod image_qcow2;
 mod image_recover;
 mod in_place;
 mod in_place_crash;
 mod in_place_refusals;
 mod interrupt;
 mod prepare;
+mod progress;
 mod read_back;
 mod refusals;
 mod site;
