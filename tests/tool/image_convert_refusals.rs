@@ -203,12 +203,20 @@ fn a_signal_leaves_a_whole_image_or_none() {
     }
     let theirs = site.path("theirs.img");
     qemu_img(&["convert", "-O", "raw", str(&image), str(&theirs)]);
+    run("zstd", "zstd", &["-q", str(&theirs), "-o", str(&site.path("root.zst"))]);
     let names = site.names();
     let mut interrupted = 0;
     for (nr, signal) in [Signal::INT, Signal::TERM, Signal::HUP].repeat(4).into_iter().enumerate() {
-        let target = ["out.img", "out.qcow2"][nr % 2];
+        let works = [
+            &["root.qcow2", "out.img"][..],
+            &["root.qcow2", "out.qcow2", "--compress"],
+            &["root.zst", "out.img"],
+            &["root.zst", "out.qcow2", "--compress"],
+        ];
+        let work = works[nr % works.len()];
+        let target = work[1];
         let mut child = Command::new(env!("CARGO_BIN_EXE_autoxen"))
-            .args(["image", "convert", "root.qcow2", target, "--compress"].iter().take(4 + nr % 2))
+            .args([&["image", "convert"], work].concat())
             .current_dir(site.path(""))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
