@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags};
 use tempfile::TempDir;
 
 use crate::failure::{Failure, Result};
+use crate::newfile::sync_directory;
 
 /// A bundle in the making.
 #[derive(Debug)]
@@ -113,12 +114,6 @@ fn absolute(target: &Path) -> Result<PathBuf> {
         return Err(Failure::new(format!("`{}` is not a directory", parent.display())));
     }
     Ok(parent.join(name))
-}
-
-fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|e| Failure::host("cannot sync", path, &e))
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The command line: what may be typed, and what `--help` and the man pages say of it.
 
+mod convert;
+mod grow;
 mod image;
 mod inside;
 
 use std::path::PathBuf;
 
-pub use image::{GrowTo, ImageArgs, ImageCommand, ImageGrowArgs, ImageInfoArgs, ImageRecoverArgs};
+pub use convert::{ImageConvertArgs, ImageFormat};
+pub use grow::{GrowTo, ImageGrowArgs};
+pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
 pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
@@ -20,6 +24,7 @@ Examples:
   autoxen prepare job.xml -o ready      do it, on a copy
   autoxen image info --deep root.img    what is this image, and is it whole?
   autoxen image recover root.img        bring it back after a crash
+  autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest
 
 Exit status:
@@ -42,7 +47,7 @@ Examples:
   autoxen plan --json job.xml | jq '.disks[].volumes'
   autoxen plan --in-place job.xml       what would be done to the image itself?
 
-A plan writes nothing. A compressed image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
+A plan writes nothing. A compressed or qcow2 image is unpacked into a temporary directory ($TMPDIR) to be looked at.";
 
 const PREPARE_EXAMPLES: &str = "\
 Examples:
@@ -74,9 +79,22 @@ pub struct Cli {
     /// When to colour messages
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
+    /// How to show the progress of long work, on standard error
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    pub progress: ProgressFormat,
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressFormat {
+    /// A bar on a terminal, nothing elsewhere
+    #[default]
+    Auto,
+    /// For programs: a JSON object a line, with `what`, `done`, `total`, `bytes_per_second`, `seconds_left`
+    Json,
 }
 
 /// When messages are coloured.

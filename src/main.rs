@@ -8,12 +8,14 @@ use autoxen::cli::{Cli, Command};
 use autoxen::commands::{check, completions, image, man, plan, prepare};
 use autoxen::failure::Failure;
 use autoxen::interrupt;
+use autoxen::progress;
 use autoxen::report::Talk;
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let talk = Talk::new(cli.color);
+    progress::install(cli.progress);
     interrupt::install();
     let result = match &cli.command {
         Command::Check(args) => check::run(args, talk),

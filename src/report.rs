@@ -82,6 +82,11 @@ impl Talk {
     }
 }
 
+/// Write one line for programs to standard error, in one piece.
+pub fn tell(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Write data to standard output. A reader that has gone away (`| head`) is no failure.
 pub fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());

@@ -1,6 +1,7 @@
 //! Copies of images in which holes stay holes.
 //!
-//! The ways, best first; each is tried only where the host refuses the one before:
+//! [`write_sparse`] reads whatever is a [`Storage`]. [`copy_sparse`] is for raw files and has better ways, best first;
+//! each is tried only where the host refuses the one before:
 //!
 //! ```text
 //! FICLONE                              the copy shares all blocks with its source (btrfs, xfs)
@@ -97,6 +98,35 @@ fn cannot_tell_holes(from: &Image) -> Result<bool> {
         Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(true),
         Err(error) => Err(read_error(from, error.into())),
     }
+}
+
+/// Write the disk `from` into `to`, whatever it is read through: what holds zeros becomes holes.
+///
+/// # Errors
+/// Those of [`copy_sparse`]; [`Error::Corrupt`] where `from` is in a format that contradicts itself.
+pub fn write_sparse(
+    from: &dyn Storage,
+    to: &File,
+    progress: &mut Progress<'_>,
+) -> Result<CopyReport> {
+    let len = from.len();
+    let failed = |e| host::write_error(to, &format!("disk of {len} bytes"), e);
+    to.set_len(0).and_then(|()| to.set_len(len)).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER];
+    let (mut at, mut bytes_copied) = (0, 0);
+    while let Some(data) = from.data_from(at).map_err(host::read_error)? {
+        at = at.max(data.start);
+        while at < data.end {
+            let left = usize::try_from(data.end - at).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..left.min(BUFFER)];
+            from.read_at(at, piece).map_err(host::read_error)?;
+            bytes_copied += write_skipping_zeros(to, at, piece).map_err(failed)?;
+            at += piece.len() as u64;
+            report_progress(progress, at, len)?;
+        }
+    }
+    report_progress(progress, len, len)?;
+    Ok(CopyReport { bytes_copied, cloned: false })
 }
 
 struct Copy<'a, 'p> {
@@ -217,7 +247,7 @@ pub(crate) fn write_skipping_zeros(to: &File, offset: u64, bytes: &[u8]) -> io::
     Ok(written + run.len() as u64)
 }
 
-fn is_zero(block: &[u8]) -> bool {
+pub(crate) fn is_zero(block: &[u8]) -> bool {
     let (words, rest) = block.as_chunks::<16>();
     words.iter().all(|word| *word == [0; 16]) && rest.iter().all(|byte| *byte == 0)
 }

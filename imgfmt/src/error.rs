@@ -86,6 +86,18 @@ pub enum Error {
         /// What stands there.
         what: &'static str,
     },
+    /// A backing file of a qcow2 image in a directory that the caller does not allow it in.
+    #[error(
+        "qcow2: the backing file `{}` of `{}` lies in another directory",
+        .place.display(),
+        .image.display()
+    )]
+    BackingElsewhere {
+        /// The image that names it.
+        image: PathBuf,
+        /// Where it lies.
+        place: PathBuf,
+    },
     /// The caller's progress callback asked to stop.
     #[error("stopped on request")]
     Stopped,

@@ -19,6 +19,17 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// An error of reading a disk, which may be damage in the format that it is read through.
+pub(crate) fn read_error(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::InvalidData => {
+            let what = error.to_string();
+            Error::corrupt(what.strip_prefix("corrupt ").unwrap_or(&what))
+        }
+        _ => Error::io("cannot read it", error),
+    }
+}
+
 /// An error of writing `file`: a full host is told apart from all others.
 pub(crate) fn write_error(file: &File, what: &str, error: io::Error) -> Error {
     if is_full(&error) {

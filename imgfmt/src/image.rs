@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use memmap2::MmapMut;
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use crate::busy::{self, Intent};
 use crate::changes::Changes;
@@ -112,6 +114,21 @@ impl Storage for Image {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        if offset >= self.len {
+            return Ok(None);
+        }
+        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // A host that knows nothing of holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => offset,
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
+        Ok((start < self.len).then(|| start..end.min(self.len)))
     }
 }
 
@@ -399,7 +416,6 @@ fn locked(file: &File, path: &Path) -> Error {
 }
 
 fn has_no_locks(error: &io::Error) -> bool {
-    use rustix::io::Errno;
     matches!(
         Errno::from_io_error(error),
         Some(Errno::NOLCK | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL)

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 /// Bytes that can be read at any offset.
 pub trait Storage {
@@ -18,6 +19,15 @@ pub trait Storage {
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] where the range does not lie within the storage; `buf` is unspecified then.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+
+    /// The first run of bytes, from `offset` on, that may be other than zero: all before it are zeros. `None` where only
+    /// zeros follow. A storage that knows nothing of holes is one run.
+    ///
+    /// # Errors
+    /// Those of the host, and [`io::ErrorKind::InvalidData`] of a format that contradicts itself.
+    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok((offset < self.len()).then(|| offset..self.len()))
+    }
 
     /// Whether there is no byte at all.
     fn is_empty(&self) -> bool {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
 use crate::Storage;
 use crate::error::{Error, Result};
@@ -52,6 +53,15 @@ impl Storage for Volume<'_> {
             Some(end) if end <= self.len => self.storage.read_at(self.start + offset, buf),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        if offset >= self.len {
+            return Ok(None);
+        }
+        let data = self.storage.data_from(self.start + offset)?;
+        let data = data.filter(|data| data.start < self.start + self.len);
+        Ok(data.map(|data| data.start - self.start..(data.end - self.start).min(self.len)))
     }
 }
 

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use imgfmt::copy::{CopyReport, copy_sparse};
-use imgfmt::{Error, Image};
+use imgfmt::copy::{CopyReport, copy_sparse, write_sparse};
+use imgfmt::{Error, Image, Storage, Volume};
 
 mod judge;
 use judge::{Mount, run, sparse_file, text};
@@ -172,4 +172,73 @@ fn progress_rises_to_the_length_and_can_stop_the_copy() {
     assert_eq!(told.last(), Some(&(total, total)));
     let stopped = copy_sparse(&image, &to, &mut |_, _| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(Error::Stopped)));
+}
+
+#[test]
+fn any_storage_is_written_with_its_holes() {
+    let directory = tempfile::tempdir().unwrap();
+    let from = source(directory.path());
+    let image = Image::open(&from).unwrap();
+    let to = directory.path().join("written");
+    // What the target held is lost, and so is what it held behind the end.
+    fs::write(&to, vec![0xff; 80 << 20]).unwrap();
+    let file = File::options().write(true).open(&to).unwrap();
+    let mut told = Vec::new();
+    let mut progress = |done, total| {
+        told.push((done, total));
+        ControlFlow::Continue(())
+    };
+    let report = write_sparse(&image, &file, &mut progress).unwrap();
+    assert!(!report.cloned && report.bytes_copied < 4 * MIB, "{report:?}");
+    assert_copied(&from, &to);
+    let total = 64 * MIB + 100;
+    assert!(told.is_sorted() && told.iter().all(|(_, of)| *of == total), "{told:?}");
+    assert_eq!(told.last(), Some(&(total, total)));
+    // A window that begins and ends within blocks, of a storage that knows nothing of holes.
+    let bytes = fs::read(&from).unwrap();
+    let window = Volume::new(&bytes, 5 * MIB + 1, 5 * MIB).unwrap();
+    write_sparse(&window, &file, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let start = usize::try_from(5 * MIB + 1).unwrap();
+    assert!(fs::read(&to).unwrap() == bytes[start..start + (5 << 20)]);
+    file.sync_all().unwrap();
+    assert!(file.metadata().unwrap().blocks() * 512 < 4 * MIB);
+    let stopped = write_sparse(&image, &file, &mut |_, _| ControlFlow::Break(()));
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    // Nothing but zeros, and nothing at all.
+    for len in [0, 3 * MIB + 1] {
+        let zeros = vec![0; usize::try_from(len).unwrap()];
+        let report = write_sparse(&zeros, &file, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        let written = file.metadata().unwrap();
+        assert_eq!((report.bytes_copied, written.len(), written.blocks()), (0, len, 0));
+    }
+}
+
+/// A disk whose second MiB cannot be read.
+struct Damaged(std::io::ErrorKind);
+
+impl Storage for Damaged {
+    fn len(&self) -> u64 {
+        4 * MIB
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+        buf.fill(1);
+        match offset + buf.len() as u64 > MIB {
+            true => Err(std::io::Error::new(self.0, "corrupt qcow2: byte 1048576")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn damage_of_a_format_is_told_from_what_the_host_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let to = File::create(directory.path().join("written")).unwrap();
+    let error = |kind| {
+        write_sparse(&Damaged(kind), &to, &mut |_, _| ControlFlow::Continue(())).unwrap_err()
+    };
+    let damage = error(std::io::ErrorKind::InvalidData);
+    assert!(matches!(damage, Error::Corrupt(_)));
+    assert_eq!(damage.to_string(), "corrupt image: qcow2: byte 1048576");
+    assert!(matches!(error(std::io::ErrorKind::Other), Error::Io { .. }));
 }

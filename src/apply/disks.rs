@@ -125,7 +125,7 @@ fn look_at(path: &Path, edits: &DiskEdits<'_>) -> Result<Made> {
 
 fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Result<How> {
     let file =
-        create_like(to, &stock.path).map_err(|e| Failure::host("cannot write", named, &e))?;
+        create_like(to, &[&stock.path]).map_err(|e| Failure::host("cannot write", named, &e))?;
     let bar = progress.bar("copy");
     let copied = copy::copy_sparse(&stock.raw, &file, &mut |done, total| {
         bar.set(done, total);

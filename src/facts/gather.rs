@@ -1,16 +1,19 @@
-//! Looks at the images and the files that a document names. Images are opened read-only and read with `pread`; a
-//! compressed one is unpacked into a scratch directory first.
+//! Looks at the images and the files that a document names. Images are opened read-only and read with `pread`; one that
+//! is not raw is unpacked into a scratch directory first.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use imgfmt::compressed::{self, Compression};
+use imgfmt::compressed;
+use imgfmt::copy::write_sparse;
+use imgfmt::qcow2::{self, Layer};
 use imgfmt::{Image, Storage, Volume, ext, probe, table};
 
+use super::form::Form;
 use super::{Facts, HostFile, ImageFacts, VolumeFacts, digest, inside, locate};
 use crate::diagnostic::Diagnostic;
 use crate::failure::{FILE_TOO_LARGE, Failure, plain};
@@ -39,15 +42,21 @@ pub struct Stock {
     pub path: PathBuf,
     /// SHA-256 of the stock file, where the document gave one and it was compared.
     pub sha256: Option<String>,
-    compression: Option<Compression>,
-    /// The stock file where it is compressed.
-    packed: Option<Image>,
+    form: Form,
+    /// The stock file where it is not raw, with its backing files.
+    packed: Option<Layer>,
 }
 
 impl Stock {
+    /// The stock file itself.
+    fn file(&self) -> &Image {
+        let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
+        packed.unwrap_or(&self.raw)
+    }
+
     /// Whether the raw image lies in the scratch directory.
     pub fn is_unpacked(&self) -> bool {
-        self.compression.is_some()
+        self.packed.is_some()
     }
 }
 
@@ -56,7 +65,7 @@ impl Stock {
 pub struct Search<'a> {
     /// Relative paths start here.
     pub base: &'a Path,
-    /// Compressed images are unpacked here.
+    /// Images that are not raw are unpacked here.
     pub scratch: &'a Path,
     /// Files of the host that the command line names.
     pub extra: &'a [PathBuf],
@@ -196,7 +205,7 @@ impl Gatherer<'_> {
         };
         let mut facts = ImageFacts {
             path: Some(path.clone()),
-            compression: stock.compression.map(Compression::name),
+            form: stock.form.name(),
             len: stock.raw.len(),
             table: table.as_ref().map(|table| match table.kind {
                 table::Kind::Mbr => "mbr",
@@ -271,11 +280,19 @@ impl Gatherer<'_> {
                 self.compare(url, wanted, &file)?;
             }
             let stock = self.open(url, &path, file)?;
+            let below = stock.packed.iter().flat_map(Layer::files).skip(1);
+            self.warnings.extend(sha256.and(below.last()).map(|file| {
+                format!(
+                    "image `{}`: its sha256 does not cover `{}`, which it is laid over",
+                    path.display(),
+                    file.path().display()
+                )
+            }));
             self.stock.insert(path.clone(), stock);
         } else if let Some(wanted) = sha256 {
             let stock = &self.stock[&path];
             if stock.sha256.as_ref() != Some(&wanted.value) {
-                self.compare(url, wanted, stock.packed.as_ref().unwrap_or(&stock.raw))?;
+                self.compare(url, wanted, stock.file())?;
             }
         }
         if let Some(wanted) = sha256 {
@@ -348,66 +365,71 @@ impl Gatherer<'_> {
         Ok(result.map_err(fail)?)
     }
 
-    fn open(&self, url: &Spanned<String>, path: &Path, image: Image) -> Result<Stock, Stop> {
+    fn open(&mut self, url: &Spanned<String>, path: &Path, image: Image) -> Result<Stock, Stop> {
         let fail = |e| finding(url, path, &e);
         if image.is_empty() {
             let what = format!("image `{}` is empty", path.display());
             return Err(Diagnostic::error(url.span.clone(), what).into());
         }
-        let mut head = [0; 8];
-        let len = image.len().min(head.len() as u64);
-        let head = &mut head[..usize::try_from(len).expect("at most 8")];
-        image.read_at(0, head).map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
-        let Some(compression) = Compression::detect(head).map_err(fail)? else {
-            let path = path.into();
-            return Ok(Stock { raw: image, path, sha256: None, compression: None, packed: None });
+        let form = Form::of(&image).map_err(fail)?;
+        let Some((what, way_out)) = form.obstacle(path) else {
+            return Ok(Stock { raw: image, path: path.into(), sha256: None, form, packed: None });
         };
         if self.search.purpose != Purpose::Copy {
-            let name = compression.name();
-            let what =
-                format!("image `{}` is compressed ({name}): no place to edit", path.display());
-            return Err(Diagnostic::error(url.span.clone(), what)
-                .hint(format!("unpack it with `{name} -d`, or leave out --in-place"))
+            return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
+                .hint(format!("{way_out}, or leave out --in-place"))
                 .into());
         }
         let unpacked = self.search.scratch.join(format!("unpacked-{}.img", self.stock.len()));
-        let bar = self.search.progress.bar("unpack");
-        let result = create_like(&unpacked, path)
-            .map_err(|e| imgfmt::Error::io("cannot unpack it", e))
-            .and_then(|to| {
-                compressed::unpack(
-                    &image,
-                    compression,
-                    &to,
-                    compressed::DEFAULT_LIMIT,
-                    &mut |done, total| {
-                        bar.set(done, total);
-                        if interrupt::asked() {
-                            ControlFlow::Break(())
-                        } else {
-                            ControlFlow::Continue(())
-                        }
-                    },
-                )
-            });
+        let result = self.unpack(image, form, &unpacked);
         interrupt::check()?;
-        result.map_err(|e| match e {
+        let packed = result.map_err(|e| match (e, form.judge()) {
             // Where it was unpacked to is gone by the time that this is read.
-            imgfmt::Error::HostFull(_) => fail(imgfmt::Error::HostFull("cannot unpack it".into())),
-            imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+            (imgfmt::Error::HostFull(_), _) => {
+                fail(imgfmt::Error::HostFull("cannot unpack it".into()))
+            }
+            (imgfmt::Error::Io { source, .. }, _)
+                if source.kind() == io::ErrorKind::FileTooLarge =>
+            {
                 fail(imgfmt::Error::io("cannot unpack it", source))
             }
-            damage @ imgfmt::Error::Corrupt(_) => {
-                let hint =
-                    format!("`{} -t` says more; use a copy that is whole", compression.name());
-                Diagnostic::error(url.span.clone(), about(path, &damage)).hint(hint)
+            (damage @ imgfmt::Error::Corrupt(_), Some(judge)) => {
+                Diagnostic::error(url.span.clone(), about(path, &damage))
+                    .hint(format!("`{judge}` says more; use a copy that is whole"))
             }
-            other => fail(other),
+            (other, _) => fail(other),
         })?;
-        image.check_unchanged().map_err(fail)?;
         let raw = Image::open(&unpacked).map_err(fail)?;
-        let (compression, packed) = (Some(compression), Some(image));
-        Ok(Stock { raw, path: unpacked, sha256: None, compression, packed })
+        Ok(Stock { raw, path: unpacked, sha256: None, form, packed: Some(packed) })
+    }
+
+    /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that
+    /// it comes from. The image, still open.
+    fn unpack(&self, image: Image, form: Form, unpacked: &Path) -> imgfmt::Result<Layer> {
+        let packed = match form {
+            Form::Qcow2 => Layer::Qcow2(Box::new(qcow2::open(image, &[])?)),
+            Form::Raw | Form::Compressed(_) => Layer::Raw(image),
+        };
+        let originals: Vec<&Path> = packed.files().into_iter().map(Image::path).collect();
+        let to = create_like(unpacked, &originals)
+            .map_err(|e| imgfmt::Error::io("cannot unpack it", e))?;
+        let bar = self.search.progress.bar("unpack");
+        let step = &mut |done, total| bar.step(done, total);
+        let limit = compressed::DEFAULT_LIMIT;
+        match form {
+            Form::Compressed(compression) => {
+                compressed::unpack(&packed, compression, &to, limit, step)?;
+            }
+            Form::Raw | Form::Qcow2 if packed.len() > limit => {
+                let what = format!("image of more than {limit} bytes");
+                return Err(imgfmt::Error::Unsupported(what));
+            }
+            Form::Raw | Form::Qcow2 => {
+                write_sparse(&packed, &to, step)?;
+            }
+        }
+        packed.check_unchanged()?;
+        Ok(packed)
     }
 }
 
@@ -469,7 +491,7 @@ pub fn about(path: &Path, error: &imgfmt::Error) -> String {
             let who = who.strip_prefix(&format!("`{named}`: ")).unwrap_or(who);
             format!("image `{named}` is in use: {who}")
         }
-        imgfmt::Error::Io { what, source } if what.contains(&*path.to_string_lossy()) => {
+        imgfmt::Error::Io { what, source } if what.contains(&format!("`{named}`")) => {
             format!("image `{named}`: {}", plain(source))
         }
         imgfmt::Error::Io { what, source } => format!("image `{named}`: {what}: {}", plain(source)),
@@ -494,6 +516,12 @@ pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
             "enlarge the file system with `truncate` and `resize2fs`, or remove files in it"
         }
         E::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FILE_TOO_LARGE,
+        E::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+            "`qemu-img check` says more; use a copy that is whole"
+        }
+        E::BackingElsewhere { .. } => {
+            "move it beside the image, or allow its directory: `autoxen image convert --backing-dir DIR`"
+        }
         E::Interrupted(_) => {
             "`autoxen image recover` undoes what is half done; `autoxen prepare --in-place` does, too, and goes on"
         }

@@ -2,6 +2,7 @@
 //! can be made (and tested) without an image.
 
 pub mod digest;
+pub mod form;
 pub mod gather;
 mod inside;
 mod locate;
@@ -22,8 +23,8 @@ pub struct Facts {
 pub struct ImageFacts {
     /// Absolute path of the file that the URL names; `None` for a disk that is to be made.
     pub path: Option<PathBuf>,
-    /// The compression that the file's first bytes show: `zstd`, `gzip`, `xz`.
-    pub compression: Option<&'static str>,
+    /// The form that the file's first bytes show, where it is not raw: `zstd`, `gzip`, `xz`, `qcow2`.
+    pub form: Option<&'static str>,
     /// Length of the raw image in bytes.
     pub len: u64,
     /// Partition table: `mbr` or `gpt`; `None` for a bare file system.

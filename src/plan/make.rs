@@ -141,7 +141,7 @@ fn finish_disk(
     let first = disk.images[0];
     let (file, guard) = match &disk.source {
         Source::Image(path)
-            if facts.images[first].compression.is_none()
+            if facts.images[first].form.is_none()
                 && (in_place || disk.read_only && edits.is_empty()) =>
         {
             let span = document.images[first].url.as_ref().map_or(0..0, |url| url.span.clone());

@@ -125,9 +125,11 @@ fn a_read_only_raw_image_without_edits_stays_where_it_is() {
     assert_eq!(disks(&case)[1], "xvdb ro /stock/xvdb.img - [1]");
     assert!(case.config().contains("vdev=xvdb,access=ro,target=/stock/xvdb.img"));
     // Packed, or with something to write, it is copied.
-    case.facts.images[apps].compression = Some("zstd");
-    assert_eq!(disks(&case)[1], "xvdb ro /stock/xvdb.img xvdb.img [1]");
-    case.facts.images[apps].compression = None;
+    for form in ["zstd", "qcow2"] {
+        case.facts.images[apps].form = Some(form);
+        assert_eq!(disks(&case)[1], "xvdb ro /stock/xvdb.img xvdb.img [1]", "{form}");
+    }
+    case.facts.images[apps].form = None;
     case.document.images[apps].files =
         vec![file("/x", autoxen::xmf::model::FileContent::Text("x".into()), other_span(apps))];
     assert_eq!(disks(&case)[1], "xvdb ro /stock/xvdb.img xvdb.img [1]");

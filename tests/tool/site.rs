@@ -78,6 +78,16 @@ impl Site {
             .expect("autoxen runs")
     }
 
+    /// Run autoxen in the site at `epoch`, in seconds since 1970.
+    pub(crate) fn autoxen_at(&self, epoch: &str, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_autoxen"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("SOURCE_DATE_EPOCH", epoch)
+            .output()
+            .expect("autoxen runs")
+    }
+
     /// Run autoxen in the site and expect it to succeed; its standard output.
     pub(crate) fn succeeds(&self, args: &[&str]) -> String {
         let output = self.autoxen(args);

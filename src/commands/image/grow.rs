@@ -68,11 +68,7 @@ pub(super) fn run(args: &ImageGrowArgs) -> Result<ExitCode> {
     let path = &args.image;
     let fail = |e| open::failure(path, &e);
     let raw = Image::open(path).map_err(fail)?;
-    if let Some(compression) = open::compression(path, &raw)? {
-        let name = compression.name();
-        let what = format!("image `{}` is compressed ({name}): no place to grow", path.display());
-        return Err(Failure::new(what).hint(format!("unpack it with `{name} -d`, and grow that")));
-    }
+    open::refuse_packed(path, &raw, "grow", "grow that")?;
     let plan = plan(args, &raw, now)?;
     if !args.dry_run && !plan.is_nothing() {
         check_writable(path, "enlarge")?;

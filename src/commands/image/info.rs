@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use imgfmt::ext::Fs;
 use imgfmt::ext::check::Report;
 use imgfmt::probe::{self, Kind};
+use imgfmt::qcow2::Layer;
 use imgfmt::table::{self, Partition};
 use imgfmt::{Error, Storage, Volume};
 
-use super::about::{About, VolumeAbout};
+use super::about::{About, Qcow2About, VolumeAbout};
 use super::open::{self, Opened};
 use super::shown;
 use crate::cli::ImageInfoArgs;
+use crate::facts::form::Form;
 use crate::facts::gather::hint;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -31,7 +33,7 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     let changed = opened.raw.check_unchanged();
     changed.map_err(|e| open::failure(&args.image, &e))?;
     let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|(_, dirty)| *dirty);
-    if opened.compression.is_none() && about.volumes.iter().any(is_dirty) {
+    if opened.form == Form::Raw && about.volumes.iter().any(is_dirty) {
         talk.note(
             "a journal has to be replayed: the next mount does that, or `autoxen image recover`",
         );
@@ -69,9 +71,20 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
     Ok(About {
         name: args.image.display().to_string(),
         len: raw.len(),
-        compression: opened.compression.map(|compression| compression.name()),
+        form: opened.form,
+        qcow2: qcow2(raw),
         table,
         volumes,
+    })
+}
+
+fn qcow2(disk: &Layer) -> Option<Qcow2About> {
+    let Layer::Qcow2(qcow2) = disk else { return None };
+    let (file, below) = disk.files().split_first().map(|(file, below)| (*file, below.to_vec()))?;
+    Some(Qcow2About {
+        header: qcow2.header().clone(),
+        file_len: file.len(),
+        below: below.into_iter().map(|file| file.path().to_path_buf()).collect(),
     })
 }
 

@@ -4,6 +4,7 @@ mod about;
 mod attributes;
 mod cat;
 mod choose;
+mod convert;
 mod cp;
 mod diff;
 mod edit;
@@ -40,5 +41,6 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
         ImageCommand::Read(ReadVerb::Diff(args)) => diff::run(args),
         ImageCommand::Read(ReadVerb::Edit(args)) => edit::run(args, talk),
         ImageCommand::Grow(args) => grow::run(args),
+        ImageCommand::Convert(args) => convert::run(args, talk),
     }
 }

@@ -1,14 +1,16 @@
-//! An image that the command line names, opened for reading, unpacked first where it is compressed; its volumes.
+//! An image that the command line names, opened for reading: unpacked first where it is compressed, read as it is where it
+//! is qcow2; its volumes.
 
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use imgfmt::compressed::{self, Compression};
+use imgfmt::compressed;
+use imgfmt::qcow2::{self, Layer};
 use imgfmt::table::{Partition, Table};
 use imgfmt::{Image, Storage, Volume};
 use tempfile::TempDir;
 
 use super::choose;
+use crate::facts::form::Form;
 use crate::facts::gather::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
@@ -17,58 +19,80 @@ use crate::progress::Progress;
 
 /// An image, open and so locked for as long as this lives.
 pub(super) struct Opened {
-    /// The raw image.
-    pub(super) raw: Image,
-    /// How it was compressed.
-    pub(super) compression: Option<Compression>,
+    /// The disk.
+    pub(super) raw: Layer,
+    /// In which form the file holds it.
+    pub(super) form: Form,
     _scratch: Option<TempDir>,
     _packed: Option<Image>,
 }
 
-/// Open the image at `path`.
+/// Open the image at `path`. Backing files lie in its directory.
 ///
 /// # Errors
 /// Where it is no regular file, is empty or in use, or cannot be unpacked.
 pub(super) fn open(path: &Path, progress: Progress) -> Result<Opened> {
     let fail = |e| failure(path, &e);
     let image = Image::open(path).map_err(fail)?;
-    let Some(compression) = compression(path, &image)? else {
-        return Ok(Opened { raw: image, compression: None, _scratch: None, _packed: None });
+    let form = form(path, &image)?;
+    let Form::Compressed(compression) = form else {
+        let raw = layered(path, image, form, &[])?;
+        return Ok(Opened { raw, form, _scratch: None, _packed: None });
     };
     let scratch = tempfile::tempdir().map_err(|e| no_room(&plain(&e)))?;
     let unpacked = scratch.path().join("unpacked.img");
-    let to = create_like(&unpacked, path).map_err(|e| no_room(&plain(&e)))?;
+    let to = create_like(&unpacked, &[path]).map_err(|e| no_room(&plain(&e)))?;
     let bar = progress.bar("unpack");
     let limit = compressed::DEFAULT_LIMIT;
     let result = compressed::unpack(&image, compression, &to, limit, &mut |done, total| {
-        bar.set(done, total);
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        bar.step(done, total)
     });
     interrupt::check()?;
     result.map_err(|e| match e {
         imgfmt::Error::HostFull(_) => no_room("no space left there"),
-        e => fail(e),
+        e => damage(path, form, &e),
     })?;
-    let raw = Image::open(&unpacked).map_err(fail)?;
-    Ok(Opened {
-        raw,
-        compression: Some(compression),
-        _scratch: Some(scratch),
-        _packed: Some(image),
-    })
+    let raw = Layer::Raw(Image::open(&unpacked).map_err(fail)?);
+    Ok(Opened { raw, form, _scratch: Some(scratch), _packed: Some(image) })
 }
 
-/// How an image is compressed. One without bytes is refused.
-pub(super) fn compression(path: &Path, image: &Image) -> Result<Option<Compression>> {
-    let fail = |e| failure(path, &e);
+/// The disk that `image` holds, which is not compressed. Backing files lie in its directory or in one of `allowed`.
+pub(super) fn layered(path: &Path, image: Image, form: Form, allowed: &[PathBuf]) -> Result<Layer> {
+    match form {
+        Form::Qcow2 => {
+            let disk = qcow2::open(image, allowed).map_err(|e| damage(path, form, &e))?;
+            Ok(Layer::Qcow2(Box::new(disk)))
+        }
+        Form::Raw | Form::Compressed(_) => Ok(Layer::Raw(image)),
+    }
+}
+
+/// The form of an image. One without bytes is refused.
+pub(super) fn form(path: &Path, image: &Image) -> Result<Form> {
     if image.is_empty() {
         return Err(Failure::new(format!("image `{}` is empty", path.display())));
     }
-    let mut head = [0; 8];
-    let len = usize::try_from(image.len()).unwrap_or(head.len()).min(head.len());
-    let read = image.read_at(0, &mut head[..len]);
-    read.map_err(|e| fail(imgfmt::Error::io("cannot read it", e)))?;
-    Compression::detect(&head[..len]).map_err(fail)
+    Form::of(image).map_err(|e| failure(path, &e))
+}
+
+/// Refuse to write to an image that is not raw: there is no place `to_what`. The way out ends in `then`.
+pub(super) fn refuse_packed(path: &Path, image: &Image, to_what: &str, then: &str) -> Result<()> {
+    match form(path, image)?.obstacle(path) {
+        None => Ok(()),
+        Some((what, way_out)) => Err(Failure::new(format!("{what}: no place to {to_what}"))
+            .hint(format!("{way_out}, and {then}"))),
+    }
+}
+
+/// What is wrong with the image at `path`; of damage, the judge of its form says more.
+pub(super) fn damage(path: &Path, form: Form, error: &imgfmt::Error) -> Failure {
+    let failure = failure(path, error);
+    match (error, form.judge()) {
+        (imgfmt::Error::Corrupt(_), Some(judge)) => {
+            failure.hint(format!("`{judge}` says more; use a copy that is whole"))
+        }
+        _ => failure,
+    }
 }
 
 /// An entry of a table, none without one, and its window of the image.

@@ -48,7 +48,7 @@ pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
     let fail = |e| open::failure(path, &e);
     let (undone, work) = match Image::open(path) {
         Ok(image) => {
-            refuse_packed(path, &image)?;
+            open::refuse_packed(path, &image, "write to", "recover that")?;
             let work = look(args, &image, now)?;
             if work.iter().any(|work| !work.edit.is_empty()) {
                 check_writable(path, "recover")?;
@@ -86,14 +86,6 @@ pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
 }
 
 const UNDONE: &str = "an edit of it was interrupted, and is undone now";
-
-/// A log that is compressed cannot be written to.
-fn refuse_packed(path: &Path, image: &Image) -> Result<()> {
-    let Some(compression) = open::compression(path, image)? else { return Ok(()) };
-    let name = compression.name();
-    let what = format!("image `{}` is compressed ({name}): no place to write to", path.display());
-    Err(Failure::new(what).hint(format!("unpack it with `{name} -d`, and recover that")))
-}
 
 /// What is to be done to each ext file system.
 fn look(args: &ImageRecoverArgs, raw: &dyn Storage, now: i64) -> Result<Vec<Work>> {

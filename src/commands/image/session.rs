@@ -64,11 +64,7 @@ pub(super) fn edit<R>(
     let fail = |e| failure(file, &e);
     check_writable(file)?;
     let image = Image::open(file).map_err(fail)?;
-    if let Some(compression) = open::compression(file, &image)? {
-        let packed = compression.name();
-        let what = format!("image `{}` is compressed ({packed}): no place to edit", file.display());
-        return Err(Failure::new(what).hint(format!("unpack it with `{packed} -d`, and edit that")));
-    }
+    open::refuse_packed(file, &image, "edit", "edit that")?;
     let shown = shown(name);
     let (result, edit) = {
         let Selected { volume, is_fat } = select(name, &image)?;

@@ -8,16 +8,25 @@
 
 use imgfmt::ext::Info;
 use imgfmt::ext::check::Report;
+use imgfmt::qcow2::{Compression, Header};
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
 
-use super::about::{About, VolumeAbout};
+use super::about::{About, Qcow2About, VolumeAbout};
+use crate::facts::form::Form;
 use crate::visible::visible;
 
 /// For people.
 pub(super) fn text(about: &About) -> String {
-    let compression = about.compression.map_or(String::new(), |name| format!(", {name} unpacked"));
-    let mut text = format!("{}: {}{compression}\n", visible(&about.name), size(about.len));
+    let form = match about.form {
+        Form::Raw => String::new(),
+        Form::Compressed(compression) => format!(", {} unpacked", compression.name()),
+        Form::Qcow2 => ", qcow2".into(),
+    };
+    let mut text = format!("{}: {}{form}\n", visible(&about.name), size(about.len));
+    if let Some(qcow2) = &about.qcow2 {
+        text += &qcow2_text(qcow2);
+    }
     if let Some(table) = &about.table {
         text += &format!("partition table: {}, id {}\n", kind(table), visible(&table.id));
         for warning in &table.warnings {
@@ -28,6 +37,31 @@ pub(super) fn text(about: &About) -> String {
         text += &volume_text(volume);
     }
     text
+}
+
+fn qcow2_text(about: &Qcow2About) -> String {
+    let Qcow2About { header, file_len, below } = about;
+    let mut text = format!(
+        "  version {} in a file of {}\n  clusters of {} bytes, {} where compressed\n",
+        header.version,
+        size(*file_len),
+        header.cluster_len(),
+        compression(header)
+    );
+    if header.snapshots > 0 {
+        text += &format!("  snapshots: {}, which are not looked at\n", header.snapshots);
+    }
+    for path in below {
+        text += &format!("  over {}\n", visible(&path.to_string_lossy()));
+    }
+    text
+}
+
+fn compression(header: &Header) -> &'static str {
+    match header.compression {
+        Compression::Zlib => "zlib",
+        Compression::Zstd => "zstd",
+    }
 }
 
 fn volume_text(volume: &VolumeAbout) -> String {
@@ -158,9 +192,29 @@ pub(super) fn json(about: &About) -> Value {
     json!({
         "image": about.name,
         "bytes": about.len,
-        "compression": about.compression,
+        "compression": match about.form {
+            Form::Compressed(compression) => Some(compression.name()),
+            Form::Raw | Form::Qcow2 => None,
+        },
+        "qcow2": about.qcow2.as_ref().map(qcow2_json),
         "table": table,
         "volumes": about.volumes.iter().map(volume_json).collect::<Vec<_>>(),
+    })
+}
+
+fn qcow2_json(about: &Qcow2About) -> Value {
+    let Qcow2About { header, file_len, below } = about;
+    let backing = header.backing.as_ref();
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    json!({
+        "version": header.version,
+        "file_bytes": file_len,
+        "cluster_bytes": header.cluster_len(),
+        "compression": compression(header),
+        "snapshots": header.snapshots,
+        "backing_file": backing.map(|backing| text(&backing.name)),
+        "backing_format": backing.and_then(|backing| backing.format.as_ref()).map(text),
+        "backing_paths": below.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
     })
 }
 

@@ -174,7 +174,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.mmp()?;
         self.directories()?;
         self.links()?;
-        self.bitmaps()
+        self.bitmaps()?;
+        self.advance(2, 0, 1)
     }
 
     fn geometry(&self) -> &'a Geometry {
