@@ -411,6 +411,17 @@ fn flipped_bytes_that_e2fsck_complains_of_are_found() {
     assert!(missed.is_empty(), "{} missed\n{}", missed.len(), missed.join("\n"));
 }
 
+#[test]
+fn a_number_of_clusters_that_no_driver_takes_is_found() {
+    let image = TestImage::fixture("ext2-2006");
+    let file = File::options().write(true).open(image.path()).expect("the image");
+    // The second byte of s_clusters_per_group: 0x6300 for 0x2000.
+    file.write_all_at(&[0x63], 1024 + 0x25).expect("a byte");
+    assert!(complaint(&image).is_some());
+    let report = check(&image).expect("it opens");
+    assert_eq!(found(report), "superblock: 25344 clusters of a group\n");
+}
+
 /// Bytes of metadata that are not zero, and so mean something: offsets.
 fn metadata(image: &TestImage) -> Vec<u64> {
     let path = image.path();

@@ -31,6 +31,13 @@ impl Walk<'_, '_> {
                 format!("{reserved} blocks are reserved, there are {}", geometry.block_count);
             self.add(FindingKind::Superblock, Place::Superblock, what)?;
         }
+        let clusters = u64::from(superblock.clusters_per_group.get());
+        let ratio = geometry.cluster_size / geometry.block_size as u64;
+        if clusters * ratio != u64::from(geometry.blocks_per_group.get()) {
+            // Once the number of fragments; all drivers compare it.
+            let what = format!("{clusters} clusters of a group");
+            self.add(FindingKind::Superblock, Place::Superblock, what)?;
+        }
         let has_resize = geometry.features.compat.contains(Compat::RESIZE_INODE);
         if geometry.reserved_gdt_blocks > geometry.block_size as u64 / 4
             || geometry.reserved_gdt_blocks > 0 && !has_resize
