@@ -464,6 +464,11 @@ fn a_directory_is_neither_removed_nor_renamed_by_its_dot() {
         assert!(matches!(error, Error::WrongKind { .. }), "{error}");
         let error = check_no_effect(fs, |tx| tx.rename("/d/.", "/e"));
         assert!(matches!(error, Error::WrongKind { .. }), "{error}");
+        // The kernel says EBUSY, also where both lead to the same directory.
+        for to in ["/d/.", "/ld/.", "/ld/./", "/d/../d/."] {
+            let error = check_no_effect(fs, |tx| tx.rename("/d", to));
+            assert!(matches!(error, Error::WrongKind { .. }), "{to}: {error}");
+        }
         let error = check_no_effect(fs, |tx| tx.remove_dir_all("/ld/"));
         assert!(matches!(error, Error::NotADirectory(_)), "{error}");
         let mut tx = fs.begin(NOW).expect("clean");

@@ -39,7 +39,7 @@ fn rename(tx: &mut Transaction<'_>, from: &Path, to: &Path) -> Result<()> {
         return Err(Error::NotADirectory(to.to_owned()));
     }
     let (new_dir, new_name, replaced) = match target {
-        Target::Found { nr, .. } if nr == source.nr() => return Ok(()),
+        Target::Found { nr, named: Some(_) } if nr == source.nr() => return Ok(()),
         Target::Missing { parent, name } => (parent, name, None),
         Target::Found { .. } => {
             let (inode, parent, name) = named(tx, to)?;
