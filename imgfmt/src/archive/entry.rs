@@ -182,12 +182,23 @@ impl Entry {
 pub struct Content<'a> {
     from: &'a mut dyn Read,
     left: u64,
+    offset: u64,
 }
 
 impl<'a> Content<'a> {
     /// `len` bytes that `from` has.
     pub fn new(from: &'a mut dyn Read, len: u64) -> Self {
-        Self { from, left: len }
+        Self { from, left: len, offset: 0 }
+    }
+
+    /// The same, where it starts at a byte of an archive that may be read there again.
+    pub(super) fn at(self, offset: u64) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// Where in the archive it starts.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Bytes that were not read yet. It comes from an archive: no reason to allocate as much.

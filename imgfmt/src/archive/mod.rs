@@ -5,8 +5,9 @@
 //! | a tree in | read by | written by |
 //! | --- | --- | --- |
 //! | a tar archive, plain or packed with gzip, zstd or xz | [`TarSource`] behind [`unpack()`] | [`TarSink`], plain |
+//! | a container image: OCI layout, `docker save` | [`OciSource`] | |
 //! | a directory of the host | [`DirSource`] | |
-//! | an ext file system | [`ExtSource`] | |
+//! | an ext file system | [`ExtSource`] | [`ExtSink`], into one that is there |
 //!
 //! ```
 //! use imgfmt::archive::{DirSource, Owned, Source, TarSink};
@@ -29,6 +30,8 @@ mod acl;
 mod dir;
 pub mod entry;
 mod from_ext;
+mod into_ext;
+mod oci;
 mod owner;
 mod path;
 mod tar;
@@ -37,6 +40,8 @@ mod unpack;
 pub use dir::DirSource;
 pub use entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, Xattr};
 pub use from_ext::ExtSource;
+pub use into_ext::ExtSink;
+pub use oci::OciSource;
 pub use owner::Owned;
 pub use path::{PATH_CAP, TreePath};
 pub use tar::{TarSink, TarSource};

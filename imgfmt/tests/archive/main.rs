@@ -3,8 +3,10 @@
 
 mod ext;
 mod hostile;
+mod import;
 #[path = "../judge/mod.rs"]
 mod judge;
+mod oci;
 mod support;
 mod tar_read;
 mod tar_write;

@@ -25,7 +25,7 @@ const CHUNK: usize = 256 << 10;
 /// How much is read behind the end of the archive.
 const TAIL_CAP: u64 = 64 << 20;
 
-/// A tar archive, unpacked already ([`unpack`](crate::archive::unpack)).
+/// A tar archive, unpacked already ([`unpack`](crate::archive::unpack())).
 pub struct TarSource<'a> {
     from: Stream<'a>,
     global: Extra,
@@ -255,7 +255,8 @@ impl<'a> TarSource<'a> {
             return Err(at.wrong(format!("sparse file of {len} bytes of data has {left}")));
         }
         let end = self.from.taken + left + padding(stored);
-        let mut content = Content::new(&mut self.from, len);
+        let offset = self.from.taken;
+        let mut content = Content::new(&mut self.from, len).at(offset);
         sink.entry(&entry, &mut content, warn).map_err(|error| named(error, &entry.path))?;
         self.from.skip(end.saturating_sub(self.from.taken))
     }
