@@ -38,7 +38,7 @@ impl TimeProvider for Clock {
 }
 
 /// `seconds` since 1970, moved into the years that FAT has.
-fn date_time(seconds: u64) -> DateTime {
+pub(super) fn date_time(seconds: u64) -> DateTime {
     // 1980-01-01 00:00:00 and 2107-12-31 23:59:58.
     let seconds = seconds.clamp(315_532_800, 4_354_819_198);
     let day_seconds = u16::try_from(seconds % 86_400 / 2).expect("less than 43200");
@@ -63,9 +63,39 @@ fn date_time(seconds: u64) -> DateTime {
     DateTime { date: Date { year, month, day }, time: Time { hour, min, sec, millis: 0 } }
 }
 
+/// Seconds since 1970 of a date as FAT has it; 0 where there is no such day.
+pub(super) fn seconds(found: DateTime) -> u64 {
+    let DateTime { date, time } = found;
+    if !(1980..=2107).contains(&date.year) || !(1..=12).contains(&date.month) {
+        return 0;
+    }
+    let is_leap = |year: u16| year.is_multiple_of(4) && year != 2100;
+    let years: u64 = (1980..date.year).map(|year| 365 + u64::from(is_leap(year))).sum();
+    let february = 28 + u64::from(is_leap(date.year));
+    let lens = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let month = usize::from(date.month) - 1;
+    if date.day == 0 || u64::from(date.day) > lens[month] || time.hour > 23 || time.min > 59 {
+        return 0;
+    }
+    let days = years + lens[..month].iter().sum::<u64>() + u64::from(date.day) - 1;
+    let of_day = u64::from(time.hour) * 3600 + u64::from(time.min) * 60 + u64::from(time.sec);
+    315_532_800 + days * 86_400 + of_day
+}
+
 #[cfg(test)]
 mod tests {
-    use super::date_time;
+    use super::{date_time, seconds};
+
+    #[test]
+    fn a_date_becomes_its_seconds_again() {
+        for at in [315_532_800, 1_078_012_800, 1_795_437_908, 4_107_542_400, 4_354_819_198] {
+            assert_eq!(seconds(date_time(at)), at);
+        }
+        // Day 0 of month 0 is what a tool writes that knows no time.
+        let mut never = date_time(0);
+        (never.date.month, never.date.day) = (0, 0);
+        assert_eq!(seconds(never), 0);
+    }
 
     #[test]
     fn seconds_become_a_date_that_fat_has() {

@@ -22,7 +22,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path};
 
-use fatfs::{Dir, FileSystem, FsOptions};
+use fatfs::{Dir, DirEntry, FileSystem, FsOptions};
 
 use crate::Volume;
 use crate::changes::Changes;
@@ -33,6 +33,7 @@ mod clock;
 mod disk;
 mod format;
 mod geometry;
+mod ops;
 
 use clock::Clock;
 use disk::{Device, Overlay};
@@ -61,6 +62,8 @@ pub struct Entry {
     pub is_dir: bool,
     /// Length of a file, in bytes.
     pub len: u64,
+    /// When it was last written, in seconds since 1970, taken as UTC; 0 where that is no date.
+    pub modified: u64,
 }
 
 impl<'a> Fs<'a> {
@@ -87,15 +90,9 @@ impl<'a> Fs<'a> {
             let mut entries = Vec::new();
             for entry in directory(fs, &names)?.iter() {
                 let entry = entry?;
-                // By its short name: a long one could say anything.
-                if entry.is_dir() && matches!(entry.short_file_name_as_bytes(), b"." | b"..") {
-                    continue;
+                if !is_dots(&entry) {
+                    entries.push(self::entry(&entry)?);
                 }
-                let name = entry.file_name();
-                if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-                    return Err(io::Error::other(format!("the name {name:?}")));
-                }
-                entries.push(Entry { name, is_dir: entry.is_dir(), len: entry.len() });
             }
             Ok(entries)
         })
@@ -290,6 +287,21 @@ fn checked_name(path: &Path) -> Result<Vec<String>> {
     } else {
         Ok(names)
     }
+}
+
+/// Whether it is `.` or `..`. By its short name: a long one could say anything.
+fn is_dots(found: &DirEntry<'_, &mut Device<'_, '_>>) -> bool {
+    found.is_dir() && matches!(found.short_file_name_as_bytes(), b"." | b"..")
+}
+
+/// What an entry says, if its name can be a component of a path.
+fn entry(found: &DirEntry<'_, &mut Device<'_, '_>>) -> io::Result<Entry> {
+    let name = found.file_name();
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        return Err(io::Error::other(format!("the name {name:?}")));
+    }
+    let modified = clock::seconds(found.modified());
+    Ok(Entry { name, is_dir: found.is_dir(), len: found.len(), modified })
 }
 
 fn is_a_directory() -> io::Error {
