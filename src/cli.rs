@@ -1,10 +1,12 @@
 //! The command line: what may be typed, and what `--help` and the man pages say of it.
 
 mod image;
+mod image_build;
 
 use std::path::PathBuf;
 
 pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image_build::ImageBuildArgs;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

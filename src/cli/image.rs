@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::image_build::ImageBuildArgs;
+
 const INFO_EXAMPLES: &str = "\
 Examples:
   autoxen image info root.img
@@ -57,6 +59,8 @@ pub enum ImageCommand {
     /// Bring an image back after a crash: undo an interrupted edit, replay journals
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(ImageRecoverArgs),
+    /// Make a new image from archives, directories and container images
+    Build(Box<ImageBuildArgs>),
 }
 
 /// Arguments of `image info`.

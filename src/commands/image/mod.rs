@@ -1,6 +1,7 @@
 //! `autoxen image`: verbs for an image, one a file.
 
 mod about;
+mod build;
 mod info;
 mod open;
 mod recover;
@@ -17,5 +18,6 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
     match &args.command {
         ImageCommand::Info(args) => info::run(args, talk),
         ImageCommand::Recover(args) => recover::run(args, talk),
+        ImageCommand::Build(args) => build::run(args, talk),
     }
 }

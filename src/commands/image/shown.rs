@@ -129,7 +129,7 @@ fn kind(table: &Table) -> &'static str {
 }
 
 /// `64.0 MiB (67108864 bytes)`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let mut shift = 10;
     let Some(mut unit) = units.first().filter(|_| bytes >= 1024) else {

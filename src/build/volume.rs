@@ -1,0 +1,145 @@
+//! One file system, or swap space, that is to be made: bare, or in a partition.
+
+use std::path::PathBuf;
+
+use imgfmt::ext::mkfs;
+use uuid::Uuid;
+
+use super::owners::Owners;
+use super::size::Size;
+
+/// What a volume is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// ext2, ext3 or ext4.
+    Ext(mkfs::Kind),
+    /// FAT12, FAT16 or FAT32, by its size.
+    Vfat,
+    /// Swap space.
+    Swap,
+}
+
+impl Type {
+    /// The type of that name.
+    ///
+    /// # Errors
+    /// Those that there are.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        Ok(match name {
+            "ext2" => Self::Ext(mkfs::Kind::Ext2),
+            "ext3" => Self::Ext(mkfs::Kind::Ext3),
+            "ext4" => Self::Ext(mkfs::Kind::Ext4),
+            "vfat" | "fat" => Self::Vfat,
+            "swap" => Self::Swap,
+            _ => return Err("there are `ext2`, `ext3`, `ext4`, `vfat` and `swap`".into()),
+        })
+    }
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext(mkfs::Kind::Ext2) => "ext2",
+            Self::Ext(mkfs::Kind::Ext3) => "ext3",
+            Self::Ext(mkfs::Kind::Ext4) => "ext4",
+            Self::Vfat => "vfat",
+            Self::Swap => "swap",
+        }
+    }
+}
+
+/// What a source is, where it is not told by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// A tar archive, plain or packed with gzip, zstd or xz
+    Tar,
+    /// A directory
+    Dir,
+    /// A container image: an OCI layout or archive, or what `docker save` writes
+    Oci,
+}
+
+/// One volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// What it holds.
+    pub kind: Type,
+    /// How large it is.
+    pub size: Size,
+    /// Its label.
+    pub label: Option<String>,
+    /// Its UUID; of a FAT its first four bytes are the volume's number.
+    pub uuid: Option<Uuid>,
+    /// What all that is left open is derived from; without one, the content.
+    pub seed: Option<String>,
+    /// Features in mke2fs's words.
+    pub features: String,
+    /// The guest that it is for.
+    pub profile: Option<mkfs::Profile>,
+    /// Bytes of a block.
+    pub block_size: Option<u32>,
+    /// Bytes of an inode.
+    pub inode_size: Option<u16>,
+    /// How many inodes.
+    pub inodes: mkfs::Inodes,
+    /// Bytes of the journal.
+    pub journal_size: Option<u64>,
+    /// Part that only root may take, in percent.
+    pub reserved_percent: Option<u8>,
+    /// Owners to be changed.
+    pub owners: Owners,
+    /// What goes into it, in this order.
+    pub from: Vec<PathBuf>,
+}
+
+impl Volume {
+    /// A volume of which only the type and the size are said.
+    pub fn new(kind: Type, size: Size) -> Self {
+        Self {
+            kind,
+            size,
+            label: None,
+            uuid: None,
+            seed: None,
+            features: String::new(),
+            profile: None,
+            block_size: None,
+            inode_size: None,
+            inodes: mkfs::Inodes::Default,
+            journal_size: None,
+            reserved_percent: None,
+            owners: Owners::default(),
+            from: Vec::new(),
+        }
+    }
+
+    /// What is said and means nothing for this type.
+    ///
+    /// # Errors
+    /// Its name, and why.
+    pub fn check(&self) -> Result<(), String> {
+        let name = self.kind.name();
+        if !matches!(self.kind, Type::Ext(_)) {
+            let said = [
+                ("features", !self.features.is_empty()),
+                ("for", self.profile.is_some()),
+                ("block-size", self.block_size.is_some()),
+                ("inode-size", self.inode_size.is_some()),
+                ("inodes", self.inodes != mkfs::Inodes::Default),
+                ("journal-size", self.journal_size.is_some()),
+                ("reserved", self.reserved_percent.is_some()),
+            ];
+            if let Some((option, _)) = said.into_iter().find(|(_, said)| *said) {
+                return Err(format!("`{option}` is for ext file systems, not for {name}"));
+            }
+        }
+        if self.kind == Type::Swap {
+            if !self.from.is_empty() {
+                return Err("swap holds no files: leave out its sources".into());
+            }
+            if matches!(self.size, Size::Auto(_)) {
+                return Err("swap needs a size".into());
+            }
+        }
+        Ok(())
+    }
+}

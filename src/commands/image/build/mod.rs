@@ -1,0 +1,105 @@
+//! `autoxen image build`: a new image from archives, directories and container images.
+//!
+//! ```text
+//! sources ─▶ entries ─▶ filter (owners, times, interrupt) ─▶ ext, FAT ─▶ file under a temporary name ─▶ sync, rename
+//! ```
+
+mod ext;
+mod filter;
+mod input;
+mod made;
+mod output;
+
+use std::process::ExitCode;
+
+use self::filter::Filter;
+use self::input::{Input, Inputs};
+use self::made::{Made, VolumeMade};
+use self::output::Output;
+use crate::build::{Type, Volume};
+use crate::cli::ImageBuildArgs;
+use crate::epoch;
+use crate::failure::{Failure, Result};
+use crate::progress::Progress;
+use crate::report::{self, Talk};
+
+/// The most warnings that are told one by one.
+const WARNINGS_TOLD: usize = 20;
+
+/// Make the image.
+pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
+    let volume = args.volume().map_err(Failure::new)?;
+    let time = match args.time {
+        Some(time) => Some(time),
+        None => epoch::given()?,
+    };
+    let output = Output::beside(&args.output, args.force)?;
+    let progress = Progress::new(args.quiet);
+    let inputs = Inputs::open(&volume.from, args, output.directory())?;
+    let mut output = output.create(inputs.mode())?;
+    let mut warnings = Vec::new();
+    let made = {
+        let bar = progress.bar("build");
+        let mut work =
+            Work { inputs: &inputs, time, bar: &bar, warnings: &mut warnings, entries: 0 };
+        let made = work.volume(&volume, &mut output)?;
+        Made { len: made.len, volumes: vec![made], entries: work.entries }
+    };
+    output.publish(made.len)?;
+    for warning in warnings.iter().take(WARNINGS_TOLD) {
+        talk.warning(warning);
+    }
+    if let Some(more) = warnings.len().checked_sub(WARNINGS_TOLD).filter(|more| *more > 0) {
+        talk.warning(&format!("and {more} more of the kind; `--json` has them all"));
+    }
+    match args.json {
+        true => report::print_json(&made.json(&args.output, &warnings))?,
+        false => report::print(&made.text(&args.output))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the making of a volume needs beside its description.
+struct Work<'a> {
+    inputs: &'a Inputs,
+    /// Of what no source gives a time.
+    time: Option<i64>,
+    bar: &'a crate::progress::Bar,
+    warnings: &'a mut Vec<String>,
+    entries: u64,
+}
+
+impl Work<'_> {
+    /// Make one volume.
+    fn volume(&mut self, volume: &Volume, output: &mut Output) -> Result<VolumeMade> {
+        match volume.kind {
+            Type::Ext(kind) => ext::make(self, volume, kind, output),
+            Type::Vfat | Type::Swap => Err(Failure::new("not made yet")),
+        }
+    }
+
+    /// Feed all sources to `sink`.
+    fn feed(&mut self, volume: &Volume, sink: &mut dyn imgfmt::archive::Sink) -> Result<()> {
+        for input in &self.inputs.all {
+            let mut filter = Filter::new(sink, input, &volume.owners, self.time);
+            let fed = input.feed(&mut filter, self.bar, &mut |warning| {
+                self.warnings.push(format!("{}: {warning}", input.name()));
+            });
+            self.entries += filter.entries();
+            fed.map_err(|error| failure(input, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong while a source was read, or what is in it written.
+fn failure(input: &Input, error: &imgfmt::Error) -> Failure {
+    use imgfmt::Error as E;
+    match error {
+        E::Stopped => Failure::Interrupted { edited: Vec::new() },
+        E::NoSpace(_) => output::failure(error),
+        E::Io { what, .. } if what.starts_with("writing") => output::failure(error),
+        E::Archive(what) => Failure::new(format!("{}: {what}", input.name())),
+        _ => Failure::new(format!("{}: {error}", input.name())),
+    }
+}
