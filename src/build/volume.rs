@@ -112,6 +112,11 @@ impl Volume {
         }
     }
 
+    /// Whether its content is looked at before it is made.
+    pub fn is_looked_at_first(&self) -> bool {
+        self.kind == Type::Vfat && matches!(self.size, Size::Auto(_))
+    }
+
     /// What is said and means nothing for this type.
     ///
     /// # Errors

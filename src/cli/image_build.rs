@@ -50,8 +50,8 @@ pub struct ImageBuildArgs {
     /// The label
     #[arg(long, short = 'L')]
     pub label: Option<String>,
-    /// The UUID; of vfat the first four bytes count
-    #[arg(long, short = 'U')]
+    /// The UUID; of vfat eight digits, as in `1A2B-3C4D`
+    #[arg(long, short = 'U', value_parser = uuid)]
     pub uuid: Option<Uuid>,
     /// Features of ext in mke2fs's words: `^64bit,metadata_csum_seed`, `none,extent`
     #[arg(long, short = 'O', value_name = "WORDS", default_value = "", hide_default_value = true)]
@@ -134,6 +134,16 @@ impl ImageBuildArgs {
 
 fn profile(name: &str) -> Result<Profile, String> {
     Profile::named(name).map_err(|error| error.to_string())
+}
+
+fn uuid(text: &str) -> Result<Uuid, String> {
+    let short = text.split_once('-').filter(|(high, low)| high.len() == 4 && low.len() == 4);
+    let number =
+        short.and_then(|(high, low)| u32::from_str_radix(&format!("{high}{low}"), 16).ok());
+    match number {
+        Some(number) => Ok(Uuid::from_fields(number, 0, 0, &[0; 8])),
+        None => Uuid::parse_str(text).map_err(|_| "no UUID, nor eight digits of a FAT's".into()),
+    }
 }
 
 fn narrow(text: &str) -> Result<u32, String> {

@@ -59,12 +59,18 @@ enum Kind {
 
 impl Inputs {
     /// Open them. What has to be unpacked first is put into `scratch`.
-    pub(super) fn open(paths: &[PathBuf], args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+    pub(super) fn open(volume: &Volume, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+        let paths = &volume.from;
         if paths.iter().filter(|path| is_pipe(path)).count() > 1 {
             return Err(Failure::new("standard input is named twice, and can be read once"));
         }
-        let all =
-            paths.iter().map(|path| Input::open(path, args, scratch)).collect::<Result<_>>()?;
+        let opened = paths.iter().map(|path| Input::open(path, args, scratch));
+        let mut all = opened.collect::<Result<Vec<_>>>()?;
+        if volume.is_looked_at_first() {
+            for input in &mut all {
+                input.keep(scratch)?;
+            }
+        }
         Ok(Self { all })
     }
 
@@ -255,6 +261,17 @@ impl Input {
         spool.as_file().rewind().map_err(|e| fail(&e))?;
         let path = spool.path().to_owned();
         self.oci(path, Some(spool), args).map(Some)
+    }
+
+    /// Keep what comes through a pipe, so that it can be read twice.
+    fn keep(&mut self, scratch: &Path) -> Result<()> {
+        let Kind::Pipe(head) = &self.kind else { return Ok(()) };
+        let fail = |error: &io::Error| Failure::host("cannot write to", scratch, error);
+        let mut file = tempfile::tempfile_in(scratch).map_err(|e| fail(&e))?;
+        let mut from = Cursor::new(head).chain(io::stdin().lock());
+        copy(&mut from, &mut file).map_err(|e| failed(self, &e))?;
+        self.kind = Kind::Tar(file);
+        Ok(())
     }
 
     /// Feed what is in it to `sink`. `bar` hears how far it has come.

@@ -5,10 +5,13 @@
 //! ```
 
 mod ext;
+mod fat;
+mod fat_size;
 mod filter;
 mod input;
 mod made;
 mod output;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -35,7 +38,7 @@ pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
     };
     let output = Output::beside(&args.output, args.force)?;
     let progress = Progress::new(args.quiet);
-    let inputs = Inputs::open(&volume.from, args, output.directory())?;
+    let inputs = Inputs::open(&volume, args, output.directory())?;
     let mut output = output.create(inputs.mode())?;
     let mut warnings = Vec::new();
     let made = {
@@ -74,8 +77,20 @@ impl Work<'_> {
     fn volume(&mut self, volume: &Volume, output: &mut Output) -> Result<VolumeMade> {
         match volume.kind {
             Type::Ext(kind) => ext::make(self, volume, kind, output),
-            Type::Vfat | Type::Swap => Err(Failure::new("not made yet")),
+            Type::Vfat => fat::make(self, volume, output),
+            Type::Swap => swap::make(self, volume, output),
         }
+    }
+
+    /// Look at all sources before they are fed.
+    fn look(&mut self, volume: &Volume, sink: &mut dyn imgfmt::archive::Sink) -> Result<()> {
+        for input in &self.inputs.all {
+            let mut filter = Filter::new(sink, input, &volume.owners, self.time);
+            // What is to be warned of is told when they are fed.
+            let fed = input.feed(&mut filter, self.bar, &mut |_| {});
+            fed.map_err(|error| failure(input, &error))?;
+        }
+        Ok(())
     }
 
     /// Feed all sources to `sink`.
@@ -102,4 +117,10 @@ fn failure(input: &Input, error: &imgfmt::Error) -> Failure {
         E::Archive(what) => Failure::new(format!("{}: {what}", input.name())),
         _ => Failure::new(format!("{}: {error}", input.name())),
     }
+}
+
+/// Bytes that follow from a purpose and a seed.
+fn digest(purpose: &[u8], seed: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::new().chain_update(purpose).chain_update([0]).chain_update(seed).finalize().into()
 }

@@ -54,6 +54,22 @@ impl Output {
         Ok(Place { target: target.to_owned(), directory, force })
     }
 
+    /// Make it so long that a volume of `len` bytes fits from here on.
+    pub(super) fn reach(&mut self, len: u64) -> Result<()> {
+        let end = self.start + len;
+        let file = self.file.as_file();
+        let reached = file.metadata().and_then(|meta| match meta.len() < end {
+            true => file.set_len(end),
+            false => Ok(()),
+        });
+        reached.map_err(|e| Failure::host("cannot write", &self.place.target, &e))
+    }
+
+    /// The file, to be read and written.
+    pub(super) fn file(&self) -> io::Result<File> {
+        self.file.as_file().try_clone()
+    }
+
     /// End it: `len` bytes, synced, under its name.
     pub(super) fn publish(self, len: u64) -> Result<()> {
         let Place { target, directory, force } = self.place;
