@@ -2,11 +2,16 @@
 
 mod image;
 mod image_build;
+mod inside;
 
 use std::path::PathBuf;
 
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image::{GrowTo, ImageArgs, ImageCommand, ImageGrowArgs, ImageInfoArgs, ImageRecoverArgs};
 pub use image_build::ImageBuildArgs;
+pub use inside::{
+    CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
+    MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -100,7 +105,7 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
-    /// Look into disk images, and bring them back after a crash
+    /// Look into disk images, work inside them, and bring them back after a crash
     Image(ImageArgs),
     /// Print the completion script of a shell
     Completions {

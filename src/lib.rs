@@ -14,6 +14,7 @@ pub mod epoch;
 pub mod facts;
 pub mod failure;
 pub mod guest;
+pub mod inside;
 pub mod interrupt;
 pub mod newfile;
 pub mod plan;

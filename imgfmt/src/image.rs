@@ -174,6 +174,22 @@ impl ImageMut {
         &self.path
     }
 
+    /// Make the file `len` bytes long, with a hole at its end; it is so on the disk when this returns. Shorter it does not
+    /// get.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] where the file is not as long as it was, [`Error::HostFull`] and [`Error::Io`] where the host says
+    /// no: the file is as it was, or has the new length.
+    pub fn lengthen(&mut self, len: u64) -> Result<()> {
+        self.check_len()?;
+        if len <= self.len() {
+            return Ok(());
+        }
+        self.file.set_len(len).map_err(|e| host::write_error(&self.file, "lengthen", e))?;
+        self.map = map(&self.file).map_err(|e| at(&self.path, e))?;
+        self.file.sync_all().map_err(|e| host::write_error(&self.file, "sync", e))
+    }
+
     /// Reserve host blocks for every range, then write all of them, then sync the pages that were touched.
     ///
     /// A crash may leave any part of it: this is for a copy that nobody else sees yet.

@@ -33,8 +33,9 @@ pub enum Guard {
 /// An edit in steps, each of which has to be on the disk before the next one begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InPlace {
-    /// With [`Guard::Undo`] the last one is guarded; those before it change bytes that nobody reads.
     steps: Vec<Changes>,
+    /// How many of the first steps change bytes that nobody reads: an undo file is of the others.
+    free_steps: usize,
     guard: Guard,
     log_blocks: u32,
 }
@@ -58,17 +59,30 @@ impl InPlace {
     /// Guard any changes with an undo file: those of a file system without a journal, of a partition table, of several
     /// volumes at once.
     pub fn undo(changes: Changes) -> Self {
-        Self { steps: vec![changes], guard: Guard::Undo, log_blocks: 0 }
+        Self::undo_in_order(vec![changes])
+    }
+
+    /// The same in several steps, no two of which change the same bytes: should the undo file be lost, or somebody look who
+    /// knows nothing of it, each step has found those before it whole.
+    pub(crate) fn undo_in_order(steps: Vec<Changes>) -> Self {
+        Self { steps, free_steps: 0, guard: Guard::Undo, log_blocks: 0 }
     }
 
     /// The same, with changes to free blocks, which nobody reads: they need no guard, but have to be there first.
     pub(crate) fn undo_after(free: Changes, changes: Changes) -> Self {
-        Self { steps: vec![free, changes], guard: Guard::Undo, log_blocks: 0 }
+        Self::undo(changes).behind(free)
+    }
+
+    /// The same edit, behind a step that changes bytes that nobody reads before it is done.
+    pub(crate) fn behind(mut self, free: Changes) -> Self {
+        self.steps.insert(0, free);
+        self.free_steps += 1;
+        self
     }
 
     /// Steps of which each leaves what the journal recovers; `log_blocks` of its log are used.
     pub(crate) fn journal(steps: Vec<Changes>, log_blocks: u32) -> Self {
-        Self { steps, guard: Guard::Journal, log_blocks }
+        Self { steps, free_steps: 0, guard: Guard::Journal, log_blocks }
     }
 
     /// What keeps it whole.
@@ -106,8 +120,9 @@ impl InPlace {
             return Ok(());
         }
         if self.guard == Guard::Undo {
-            let guarded = self.steps.last().expect("one step is not empty");
-            let undo = undo::encode(disk, guarded)?;
+            let mut guarded = Changes::new();
+            self.steps.iter().skip(self.free_steps).for_each(|step| guarded.extend(step.clone()));
+            let undo = undo::encode(disk, &guarded)?;
             disk.keep_undo(&undo)?;
         }
         for step in self.steps.iter().filter(|step| !step.is_empty()) {

@@ -5,8 +5,11 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_files;
+mod image_grow;
 mod image_info;
 mod image_recover;
+mod image_twin;
 mod in_place;
 mod in_place_crash;
 mod in_place_refusals;

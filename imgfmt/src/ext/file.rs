@@ -37,6 +37,44 @@ fn copy_inline(blocks: &impl Blocks, inode: &Inode, out: &mut dyn Write) -> Resu
     Ok(size)
 }
 
+/// The first bytes at `offset` or behind it that are not in a hole: where they lie, and at most `cap` of them.
+pub(crate) fn next_data(
+    blocks: &impl Blocks,
+    inode: &Inode,
+    offset: u64,
+    cap: usize,
+) -> Result<Option<(u64, Vec<u8>)>> {
+    let geometry = blocks.geometry();
+    let (size, block_size) = (inode.size(geometry), geometry.block_size);
+    let cap = cap.max(1);
+    if inode.has(flag::INLINE_DATA) {
+        let bytes = xattr::inline_data(blocks, inode)?;
+        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+        let rest = rest.filter(|rest| !rest.is_empty());
+        return Ok(rest.map(|rest| (offset, rest[..rest.len().min(cap)].to_vec())));
+    }
+    let mut at = offset - offset % block_size as u64;
+    while at < size {
+        let lblk = u32::try_from(at / block_size as u64)
+            .map_err(|_| corrupt(inode.nr(), &format!("length is {size} bytes")))?;
+        let run = map::lookup(blocks, inode, lblk)?;
+        let end = at.saturating_add(run.count.saturating_mul(block_size as u64)).min(size);
+        let from = offset.max(at);
+        let Some(start) = run.start.filter(|_| from < end) else {
+            at = end.next_multiple_of(block_size as u64);
+            continue;
+        };
+        let skipped = usize::try_from(from - at).expect("less than a block");
+        let len = usize::try_from(end - from).unwrap_or(cap).min(cap);
+        let mut bytes = vec![0; (skipped + len).next_multiple_of(block_size)];
+        blocks.read_run(start, &mut bytes)?;
+        bytes.truncate(skipped + len);
+        bytes.drain(..skipped);
+        return Ok(Some((from, bytes)));
+    }
+    Ok(None)
+}
+
 /// All of a file's content, which must not be longer than `cap` bytes.
 pub(crate) fn read(blocks: &impl Blocks, inode: &Inode, cap: u64) -> Result<Vec<u8>> {
     let size = inode.size(blocks.geometry());

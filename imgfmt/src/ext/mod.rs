@@ -37,7 +37,8 @@
 //! does not go through it: its changes are for an image that nobody else sees until they are written whole. For any other
 //! image there is [`Transaction::finish_in_place`], which does: [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place)
 //! writes such an edit, and a crash leaves all of it or nothing. [`Fs::recover`] replays a journal on the disk without an
-//! edit, [`Fs::check`] looks whether all is right.
+//! edit, [`Fs::check`] looks whether all is right, [`Fs::grow`] enlarges a file system
+//! whose volume got longer.
 //!
 //! # Features
 //!
@@ -80,6 +81,7 @@ mod feature;
 mod file;
 mod fs;
 mod geometry;
+mod grow;
 mod inline;
 mod inode;
 mod journal;
@@ -96,6 +98,8 @@ mod xattr;
 pub use edit::recover::Pending;
 pub use edit::transaction::Transaction;
 pub use fs::{Fs, Info, Kind};
+pub use grow::{Growth, Size};
 pub use inode::FileType;
 pub use nr::InodeNr;
 pub use ops::{DirEntry, Metadata, Node, NodeContent, READ_CAP, Xattr};
+pub use xattr::acl::acl_to_kernel;

@@ -16,9 +16,11 @@ use std::io::Cursor;
 
 use gpt::disk::LogicalBlockSize;
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{Kind, Partition, PartitionType, Table, read_at};
+use super::grow::{Enlargement, GRAIN};
+use super::{Kind, Partition, PartitionType, Table, mbr, read_at};
+use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 
@@ -34,7 +36,7 @@ const MAX_ENTRIES: u32 = 1024;
 /// Attribute bit 2: legacy BIOS bootable.
 const LEGACY_BOOTABLE: u64 = 1 << 2;
 
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Header {
     magic: [u8; 8],
@@ -181,7 +183,76 @@ fn checked_header(sector: &[u8], lba: u64) -> Result<Header, String> {
     }
 }
 
+/// Enlarge `partition`, behind which nothing lies, and move the copy to the end of `storage`.
+pub(super) fn enlarge(
+    storage: &dyn Storage,
+    table: &Table,
+    partition: &Partition,
+) -> Result<Option<Enlargement>> {
+    let refused = |what: &str| Err(Error::Unsupported(format!("the GPT cannot be edited: {what}")));
+    let sector_len = u64::from(table.sector_len);
+    let primary = match read_copy(storage, sector_len, 1)? {
+        Ok(primary) => primary,
+        Err(problem) => return refused(&format!("header in sector 1: {problem}")),
+    };
+    let mut record = [0; 512];
+    read_at(storage, 0, &mut record)?;
+    let lbas = storage.len() / sector_len;
+    if !mbr::protect_all(&mut record, lbas) {
+        return refused("the MBR has entries of its own beside it (hybrid)");
+    }
+    let entries_len = (primary.entries.len() as u64).div_ceil(sector_len);
+    // Behind the last usable sector: entries, header.
+    let Some(end) = lbas.checked_sub(1 + entries_len) else { return Ok(None) };
+    let grain = (GRAIN / sector_len).max(1);
+    let new_end = end / grain * grain;
+    let len = (new_end * sector_len).saturating_sub(partition.start);
+    if len <= partition.len {
+        return Ok(None);
+    }
+    let (primary, backup) = primary.enlarged(partition.number, new_end - 1, lbas);
+    let mut steps = vec![backup.changes(storage)?, primary.changes(storage)?];
+    let mut old = [0; 512];
+    read_at(storage, 0, &mut old)?;
+    if old != record {
+        steps[1].insert(0, record.to_vec());
+    }
+    Ok(Some(Enlargement::new(partition, len, steps)))
+}
+
 impl Copy {
+    /// Both copies on a disk of `lbas` sectors, with partition `number` up to sector `last`.
+    fn enlarged(mut self, number: u32, last: u64, lbas: u64) -> (Self, Self) {
+        const LAST_LBA: std::ops::Range<usize> = 40..48;
+        let at = (number as usize - 1) * ENTRY_LEN as usize;
+        self.entries[at..at + ENTRY_LEN as usize][LAST_LBA].copy_from_slice(&last.to_le_bytes());
+        let entries_len = (self.entries.len() as u64).div_ceil(self.sector_len);
+        self.header.last_usable_lba = (lbas - 2 - entries_len).into();
+        self.header.other_lba = (lbas - 1).into();
+        self.header.entries_checksum = crc32fast::hash(&self.entries).into();
+        let mut backup = Self { entries: self.entries.clone(), ..self };
+        backup.header.own_lba = (lbas - 1).into();
+        backup.header.other_lba = 1.into();
+        backup.header.entries_lba = (lbas - 1 - entries_len).into();
+        (self, backup)
+    }
+
+    /// Its header and its entries, to be written. What the header has behind its 92 bytes stays as it is in sector 1.
+    fn changes(&self, storage: &dyn Storage) -> Result<Changes> {
+        let mut sector = vec![0; usize::try_from(self.sector_len).expect("at most 4096")];
+        read_at(storage, self.sector_len, &mut sector)?;
+        let mut header = self.header;
+        header.checksum = 0.into();
+        sector[..size_of::<Header>()].copy_from_slice(header.as_bytes());
+        let len = usize::try_from(header.len.get()).expect("checked to be within a sector");
+        let crc = crc32fast::hash(&sector[..len]);
+        sector[16..20].copy_from_slice(&crc.to_le_bytes());
+        let mut changes = Changes::new();
+        changes.insert(header.own_lba.get() * self.sector_len, sector);
+        changes.insert(header.entries_lba.get() * self.sector_len, self.entries.clone());
+        Ok(changes)
+    }
+
     fn agrees_with(&self, other: &Self) -> bool {
         self.entries == other.entries && self.header.disk_guid == other.header.disk_guid
     }

@@ -17,9 +17,11 @@
 use std::collections::BTreeSet;
 
 use zerocopy::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::grow::{Enlargement, GRAIN};
 use super::{Kind, Partition, PartitionType, Table, read_at};
+use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 
@@ -35,7 +37,7 @@ pub(super) fn is_extended(kind: u8) -> bool {
     matches!(kind, 0x05 | 0x0f | 0x85)
 }
 
-#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Entry {
     status: u8,
@@ -62,7 +64,7 @@ impl Entry {
     }
 }
 
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Sector {
     code: [u8; 440],
@@ -130,6 +132,139 @@ fn has_parameter_block(bytes: &[u8; 512]) -> bool {
         && matches!(bytes[16], 1 | 2)
         && matches!(bytes[21], 0xf0 | 0xf8..);
     jump && (fat || name == b"NTFS    " || name == b"EXFAT   ")
+}
+
+/// Of a new entry whether it is active, its type, its start and its length, both in bytes.
+pub(super) type NewEntry = (bool, u8, u64, u64);
+
+/// A new record with these entries, of which it has four at most.
+pub(super) fn record(signature: u32, entries: &[NewEntry]) -> Vec<u8> {
+    let mut record = Sector::new_zeroed();
+    record.disk_signature = signature.into();
+    record.magic = [0x55, 0xaa];
+    for (slot, &(is_active, kind, start, len)) in record.entries.iter_mut().zip(entries) {
+        let number =
+            |bytes: u64| u32::try_from(bytes / SECTOR).expect("lay_out() saw to it").into();
+        // Behind the last cylinder that can be told: nobody looks at those.
+        *slot = Entry {
+            status: if is_active { 0x80 } else { 0 },
+            chs_first: [0xfe, 0xff, 0xff],
+            kind,
+            chs_last: [0xfe, 0xff, 0xff],
+            first: number(start),
+            count: number(len),
+        };
+    }
+    record.as_bytes().to_vec()
+}
+
+/// Let the protective entry of `record` cover a disk of `lbas` sectors. False where there are other entries.
+pub(super) fn protect_all(record: &mut [u8; 512], lbas: u64) -> bool {
+    let sector = Sector::mut_from_bytes(record).expect("both are 512 bytes");
+    if sector.entries.iter().any(|entry| entry.is_used() && entry.kind != PROTECTIVE) {
+        return false;
+    }
+    let count = u32::try_from(lbas.saturating_sub(1)).unwrap_or(u32::MAX);
+    for entry in sector.entries.iter_mut().filter(|entry| entry.kind == PROTECTIVE) {
+        entry.count = count.into();
+    }
+    true
+}
+
+/// Enlarge `partition`, behind which nothing lies, to the end of `storage`.
+pub(super) fn enlarge(storage: &dyn Storage, partition: &Partition) -> Result<Option<Enlargement>> {
+    let end = storage.len() / GRAIN * GRAIN / SECTOR;
+    let first = partition.start / SECTOR;
+    // The last sector must have a number, too: 2 TiB.
+    if end > u64::from(u32::MAX) + 1 {
+        return Err(Error::Unsupported(format!(
+            "an MBR numbers {} bytes, and the image has {}; only a GPT reaches further",
+            (u64::from(u32::MAX) + 1) * SECTOR,
+            storage.len()
+        )));
+    }
+    if end <= first + partition.len / SECTOR {
+        return Ok(None);
+    }
+    let mut record = read_record(storage, 0)?;
+    if partition.number <= 4 {
+        let slot = usize::try_from(partition.number - 1).expect("four at most");
+        record.entries[slot].reach(first, end);
+        return Ok(Some(enlargement(partition, end, vec![vec![(0, record)]])));
+    }
+    let slot = record.entries.iter().position(|entry| entry.is_used() && is_extended(entry.kind));
+    let slot = slot.expect("a logical partition was read from it");
+    let extended = record.entries[slot].first();
+    record.entries[slot].reach(extended, end);
+    let (outer, inner) = logical(storage, extended, first, end)?;
+    let mut before = vec![(0, record)];
+    before.extend(outer);
+    Ok(Some(enlargement(partition, end, vec![before, vec![inner]])))
+}
+
+/// A record, by its sector.
+type Placed = (u64, Sector);
+
+/// The record that leads to the one of the logical partition that begins in sector `first`, where there is one, and that
+/// one itself, both up to `end`.
+fn logical(
+    storage: &dyn Storage,
+    extended: u64,
+    first: u64,
+    end: u64,
+) -> Result<(Option<Placed>, Placed)> {
+    let (mut at, mut before) = (extended, None::<Placed>);
+    // The chain was read whole before, so that it ends.
+    for _ in 0..=MAX_PARTITIONS {
+        let mut record = read_record(storage, at)?;
+        let mut entries = record.entries.iter_mut().take(2);
+        if let Some(own) =
+            entries.find(|e| e.is_used() && !is_extended(e.kind) && at + e.first() == first)
+        {
+            own.reach(first, end);
+            if let Some((_, outer)) = &mut before {
+                let mut links = outer.entries.iter_mut().take(2);
+                let link = links.find(|e| is_extended(e.kind)).expect("it led here");
+                link.reach(at, end);
+            }
+            return Ok((before, (at, record)));
+        }
+        let Some(link) = record.entries[..2].iter().find(|e| e.is_used() && is_extended(e.kind))
+        else {
+            break;
+        };
+        let next = extended + link.first();
+        before = Some((at, record));
+        at = next;
+    }
+    Err(Error::corrupt("MBR: the chain of logical partitions changed while it was read"))
+}
+
+impl Entry {
+    /// Let what begins in sector `first` of the disk reach up to `end`.
+    fn reach(&mut self, first: u64, end: u64) {
+        let count = end.saturating_sub(first);
+        self.count = u32::try_from(count).expect("the end of the disk was checked").into();
+        // Behind the last cylinder that can be told, as for every large disk.
+        self.chs_last = [0xfe, 0xff, 0xff];
+    }
+}
+
+fn enlargement(partition: &Partition, end: u64, steps: Vec<Vec<Placed>>) -> Enlargement {
+    let steps = steps.into_iter().map(|records| {
+        let mut changes = Changes::new();
+        for (at, record) in records {
+            changes.insert(at * SECTOR, record.as_bytes().to_vec());
+        }
+        changes
+    });
+    Enlargement::new(partition, end * SECTOR - partition.start, steps.collect())
+}
+
+fn read_record(storage: &dyn Storage, nr: u64) -> Result<Sector> {
+    let mut bytes = [0; 512];
+    read_at(storage, nr * SECTOR, &mut bytes)?;
+    Ok(Sector::read_from_bytes(&bytes).expect("both are 512 bytes"))
 }
 
 /// The partitions that `boot_record` names, and the logical ones behind it.

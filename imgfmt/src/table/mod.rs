@@ -9,7 +9,7 @@
 //! | boot code           | 4 × 16 entries | 55 aa |  then for a GPT: sector 1 header, sectors 2… entries
 //! ```
 //!
-//! Tables are read, never written. Sectors of 512 bytes; a GPT may have 4096.
+//! Tables are read by [`read`]; [`enlarge`] makes the last partition longer, [`lay_out`] makes new ones. Sectors of 512 bytes; a GPT may have 4096.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,14 @@ use crate::probe;
 use crate::storage::Storage;
 
 mod gpt;
+mod grow;
+mod layout;
 mod mbr;
+mod types;
+mod write;
+
+pub use grow::{Enlargement, enlarge};
+pub use layout::{Disk, Layout, Share, Wanted, lay_out};
 
 /// The two kinds of table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +73,7 @@ impl Partition {
         matches!(self.kind, PartitionType::Mbr(kind) if mbr::is_extended(kind))
     }
 
+    /// Behind its last byte.
     fn end(&self) -> u64 {
         self.start.saturating_add(self.len)
     }

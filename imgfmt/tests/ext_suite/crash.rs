@@ -86,14 +86,14 @@ impl Disk for Recorder {
 }
 
 /// What lies between two syncs: sectors of which each may be old or new.
-struct Step {
+pub(crate) struct Step {
     /// Index of a sector, with its old and its new bytes.
-    sectors: Vec<(usize, Vec<u8>, Vec<u8>)>,
-    undo: Option<Vec<u8>>,
+    pub(crate) sectors: Vec<(usize, Vec<u8>, Vec<u8>)>,
+    pub(crate) undo: Option<Vec<u8>>,
 }
 
 /// The steps of an edit of the image `bytes`.
-fn steps(bytes: &[u8], edit: &InPlace) -> Vec<Step> {
+pub(crate) fn steps(bytes: &[u8], edit: &InPlace) -> Vec<Step> {
     let mut recorder = Recorder { bytes: bytes.to_vec(), events: Vec::new() };
     edit.apply(&mut recorder).expect("a recorder takes everything");
     let (mut synced, mut now) = (bytes.to_vec(), bytes.to_vec());
@@ -131,7 +131,7 @@ fn steps(bytes: &[u8], edit: &InPlace) -> Vec<Step> {
 impl Step {
     /// States that a crash in this step may leave: for each sector, whether it is new. All of them, where that is not more
     /// than `most`, or else nothing, everything, and `most` picked at random.
-    fn states(&self, most: u64, random: &mut Random) -> Vec<Vec<bool>> {
+    pub(crate) fn states(&self, most: u64, random: &mut Random) -> Vec<Vec<bool>> {
         let count = self.sectors.len();
         if count < 63 && 1 << count <= most {
             return (0..1_u64 << count)
@@ -148,7 +148,7 @@ impl Step {
     }
 
     /// Give each sector of `bytes` its old or new content.
-    fn put(&self, bytes: &mut [u8], state: &[bool]) {
+    pub(crate) fn put(&self, bytes: &mut [u8], state: &[bool]) {
         for ((index, old, new), &is_new) in self.sectors.iter().zip(state) {
             let at = index * SECTOR;
             let content = if is_new { new } else { old };

@@ -308,7 +308,7 @@ impl TestImage {
 }
 
 /// A file with these bytes, and holes where they are zeros.
-fn write_sparse(path: &Path, bytes: &[u8]) {
+pub(crate) fn write_sparse(path: &Path, bytes: &[u8]) {
     let file = File::create(path).expect("a file");
     file.set_len(bytes.len() as u64).expect("a length");
     for (offset, piece) in (0..).step_by(4096).zip(bytes.chunks(4096)) {

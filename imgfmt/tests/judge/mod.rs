@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 /// Which Debian package has it.
 fn package(program: &str) -> &'static str {
     match program {
-        "blkid" | "mkswap" | "swaplabel" | "flock" => "util-linux",
+        "blkid" | "mkswap" | "swaplabel" | "flock" | "partx" => "util-linux",
         "swapon" | "swapoff" => "mount",
         "losetup" | "mount" | "umount" => "mount",
         "sfdisk" => "fdisk",

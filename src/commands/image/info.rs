@@ -53,7 +53,9 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
     let raw = &opened.raw;
     let table = table::read(raw).map_err(fail)?;
     let mut volumes = Vec::new();
-    for (partition, window) in open::windows(&args.image, table.as_ref(), args.partition, raw)? {
+    for (partition, window) in
+        open::windows(&args.image, table.as_ref(), args.partition.as_deref(), raw)?
+    {
         volumes.push(match window {
             Ok(window) => volume(args, window, partition, progress)?,
             Err(error) => VolumeAbout {

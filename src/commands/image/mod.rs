@@ -1,15 +1,33 @@
 //! `autoxen image`: verbs for an image, one a file.
 
 mod about;
+
+mod attributes;
 mod build;
+mod cat;
+mod choose;
+mod cp;
+mod diff;
+mod edit;
+mod grow;
 mod info;
+mod links;
+mod listed;
+mod ls;
+mod names;
+mod names_of;
 mod open;
+mod places;
 mod recover;
+mod select;
+mod session;
 mod shown;
+mod target;
+mod verbs;
 
 use std::process::ExitCode;
 
-use crate::cli::{ImageArgs, ImageCommand};
+use crate::cli::{ImageArgs, ImageCommand, ReadVerb};
 use crate::failure::Result;
 use crate::report::Talk;
 
@@ -19,5 +37,11 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
         ImageCommand::Info(args) => info::run(args, talk),
         ImageCommand::Recover(args) => recover::run(args, talk),
         ImageCommand::Build(args) => build::run(args, talk),
+        ImageCommand::Read(ReadVerb::Ls(args)) => ls::run(args, talk),
+        ImageCommand::Read(ReadVerb::Cat(args)) => cat::run(args, talk),
+        ImageCommand::Edit(verb) => verbs::run(verb, talk),
+        ImageCommand::Read(ReadVerb::Diff(args)) => diff::run(args),
+        ImageCommand::Read(ReadVerb::Edit(args)) => edit::run(args, talk),
+        ImageCommand::Grow(args) => grow::run(args),
     }
 }

@@ -8,6 +8,7 @@ use imgfmt::table::{Partition, Table};
 use imgfmt::{Image, Storage, Volume};
 use tempfile::TempDir;
 
+use super::choose;
 use crate::facts::gather::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
@@ -73,24 +74,24 @@ pub(super) fn compression(path: &Path, image: &Image) -> Result<Option<Compressi
 /// An entry of a table, none without one, and its window of the image.
 pub(super) type Window<'a> = (Option<Partition>, imgfmt::Result<Volume<'a>>);
 
-/// The volumes of the image at `path`: all, or that of the partition `number`.
+/// The volumes of the image at `path`: all, or that of the partition `name`.
 ///
 /// # Errors
 /// Where there is no such partition.
 pub(super) fn windows<'a>(
     path: &Path,
     table: Option<&Table>,
-    number: Option<u32>,
+    name: Option<&str>,
     raw: &'a dyn Storage,
 ) -> Result<Vec<Window<'a>>> {
-    match (table, number) {
+    match (table, name) {
         (None, Some(_)) => {
             let what = format!("image `{}` has no partition table", path.display());
             Err(Failure::new(what).hint("leave out `--partition`"))
         }
         (None, None) => Ok(vec![(None, Ok(Volume::whole(raw)))]),
-        (Some(table), Some(number)) => {
-            // Refused here where there is no such partition, with those that there are.
+        (Some(table), Some(name)) => {
+            let number = choose::named(path, table, name, raw)?.number;
             let window = table.volume(number, raw).map_err(|e| failure(path, &e))?;
             let partition = table.partitions.iter().find(|p| p.number == number).cloned();
             Ok(vec![(partition, Ok(window))])

@@ -51,14 +51,14 @@ pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
             refuse_packed(path, &image)?;
             let work = look(args, &image, now)?;
             if work.iter().any(|work| !work.edit.is_empty()) {
-                check_writable(path)?;
+                check_writable(path, "recover")?;
                 interrupt::check()?;
                 write(path, &mut image.into_mut().map_err(fail)?, &work)?;
             }
             (None, work)
         }
         Err(Error::Interrupted(_)) => {
-            check_writable(path)?;
+            check_writable(path, "recover")?;
             let (mut image, recovered) = ImageMut::open_recovered(path).map_err(fail)?;
             let undone = match recovered {
                 // Somebody else was faster.
@@ -100,7 +100,8 @@ fn look(args: &ImageRecoverArgs, raw: &dyn Storage, now: i64) -> Result<Vec<Work
     let path = &args.image;
     let table = table::read(raw).map_err(|e| open::failure(path, &e))?;
     let mut all = Vec::new();
-    for (partition, window) in open::windows(path, table.as_ref(), args.partition, raw)? {
+    for (partition, window) in open::windows(path, table.as_ref(), args.partition.as_deref(), raw)?
+    {
         let number = partition.map(|partition| partition.number);
         let fail = |e| refused(path, number, &e);
         let window = window.map_err(fail)?;
@@ -143,17 +144,20 @@ fn refused(path: &Path, partition: Option<u32>, error: &Error) -> Failure {
     }
 }
 
-/// Nothing is opened for it.
-fn check_writable(path: &Path) -> Result<()> {
+/// Nothing is opened for it; `verb` is what would be done.
+pub(super) fn check_writable(path: &Path, verb: &str) -> Result<()> {
+    let ed = if verb.ends_with('e') { "d" } else { "ed" };
     let refused = |what: String| {
-        Failure::new(format!("image `{}` cannot be recovered: {what}", path.display()))
+        Failure::new(format!("image `{}` cannot be {verb}{ed}: {what}", path.display()))
     };
     let found = fs::metadata(path).map_err(|e| Failure::host("cannot read", path, &e))?;
     // Root may write to it, but somebody meant it to stay as it is.
     if found.permissions().mode() & 0o222 == 0 {
-        return Err(refused("it is read-only".into()).hint("`chmod u+w` it, or recover a copy"));
+        return Err(
+            refused("it is read-only".into()).hint(format!("`chmod u+w` it, or {verb} a copy"))
+        );
     }
-    may(path, Access::WRITE_OK).map_err(|e| refused(e).hint("recover a copy"))
+    may(path, Access::WRITE_OK).map_err(|e| refused(e).hint(format!("{verb} a copy")))
 }
 
 impl Done {

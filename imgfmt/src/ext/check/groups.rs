@@ -12,13 +12,11 @@ use crate::ext::checksum;
 use crate::ext::feature::{Compat, Incompat, RoCompat};
 use crate::ext::geometry::Checksums;
 use crate::ext::nr::{BlockNr, GroupNr};
-use crate::ext::ondisk::group_desc::{BLOCK_UNINIT, INODE_UNINIT};
+use crate::ext::ondisk::group_desc::{BLOCK_UNINIT, INODE_UNINIT, ITABLE_ZEROED};
 use crate::ext::ondisk::superblock::STATE_VALID;
 use crate::ext::space::bitmap;
 use crate::ext::space::group::{self, GroupDesc};
 
-/// `bg_flags`: the inode table was filled with zeros.
-const INODE_ZEROED: u16 = 4;
 /// Runs of blocks that one finding names.
 const RUNS_NAMED: usize = 4;
 
@@ -141,7 +139,7 @@ impl Walk<'_, '_> {
             }
             return Ok(());
         }
-        if flags & !(uninit | INODE_ZEROED) != 0 {
+        if flags & !(uninit | ITABLE_ZEROED) != 0 {
             self.add(FindingKind::Descriptor, place, format!("unknown flags ({flags:#x})"))?;
         }
         if desc.is_block_uninit() && group.0 + 1 == geometry.group_count {

@@ -54,7 +54,8 @@ impl Transaction<'_> {
             return Ok(InPlace::undo_after(self.changes(data), self.changes(meta)));
         }
         let superblock = (*self.superblock).clone();
-        Commit { fs: self.fs, superblock, meta, data, now: self.now() }.steps()
+        let (fs, now) = (self.fs, self.now());
+        Commit { fs, superblock, meta, data, now, superblock_last: false }.steps()
     }
 
     fn is_nothing(&self) -> bool {

@@ -11,6 +11,7 @@
 //! 6  the journal's superblock: the log is empty                 after, replayed or not
 //! 7  needs_recovery off                                         after
 //! ```
+//! Where the superblock counts more groups than before, step 5 is two: it goes home behind all others.
 //! Steps 1 and 2 are there only where the log has to be replayed. Where it holds fast commits, step 2 leaves them
 //! ([`super::old_log`]): what they change goes through the log with the edit.
 //!
@@ -63,6 +64,8 @@ pub(crate) struct Commit<'e, 'i> {
     pub(crate) data: BTreeMap<BlockNr, Vec<u8>>,
     /// When, in Unix seconds.
     pub(crate) now: i64,
+    /// Whether the superblock goes home last, behind a sync: where it counts more groups, those have to be there.
+    pub(crate) superblock_last: bool,
 }
 
 /// The log that takes the transaction: empty, or emptied by then.
@@ -113,11 +116,13 @@ impl Commit<'_, '_> {
         steps.push(prepare);
         let next = sequence.wrapping_add(1);
         steps.push(self.journal_step(&log, log.format.started(log.empty.clone(), first, sequence)));
+        let superblock_home = self.take_superblock();
         let mut homes = Changes::new();
         for (home, bytes) in std::mem::take(&mut self.meta) {
             homes.insert(self.offset(home), bytes);
         }
         steps.push(homes);
+        steps.extend(superblock_home);
         steps.push(self.journal_step(&log, log.format.emptied(log.empty.clone(), next)));
         steps.push(self.superblock_step(self.superblock.clone(), false, state));
         Ok(InPlace::journal(steps, log_blocks))
@@ -267,6 +272,15 @@ impl Commit<'_, '_> {
         let mut step = Changes::new();
         step.insert(self.fs.volume().start() + OFFSET, sealed(superblock, flag, state));
         step
+    }
+
+    /// The superblock's way home, where that is a step of its own.
+    fn take_superblock(&mut self) -> Option<Changes> {
+        let block = self.fs.geometry().superblock_block();
+        let bytes = self.superblock_last.then(|| self.meta.remove(&block)).flatten()?;
+        let mut step = Changes::new();
+        step.insert(self.offset(block), bytes);
+        Some(step)
     }
 
     /// Write the first sector of the journal's superblock, where all its fields lie.

@@ -17,7 +17,7 @@ use crate::ext::mkfs::layout::Tables;
 use crate::ext::mkfs::runs::{Run, RunSet};
 use crate::ext::nr::{GroupNr, InodeNr};
 use crate::ext::ondisk::group_desc::{
-    BLOCK_UNINIT, GroupDescHi, GroupDescLo, INODE_UNINIT, INODE_ZEROED,
+    BLOCK_UNINIT, GroupDescHi, GroupDescLo, INODE_UNINIT, ITABLE_ZEROED,
 };
 use crate::ext::ondisk::superblock::{OFFSET, Superblock};
 
@@ -165,7 +165,7 @@ fn put_inode_bitmap(
     let free = per_group - inodes.used;
     desc.set_inodes(free, inodes.dirs);
     if geometry.checksums != Checksums::None {
-        desc.add_flag(INODE_ZEROED);
+        desc.add_flag(ITABLE_ZEROED);
         desc.set_itable_unused(per_group - inodes.end);
         if inodes.used == 0 {
             desc.add_flag(INODE_UNINIT);

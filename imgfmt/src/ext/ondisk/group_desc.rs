@@ -7,8 +7,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(crate) const INODE_UNINIT: u16 = 1;
 /// `bg_flags`: the block bitmap was never written, only the group's own metadata is in use.
 pub(crate) const BLOCK_UNINIT: u16 = 2;
-/// `bg_flags`: the unused part of the inode table is zero.
-pub(crate) const INODE_ZEROED: u16 = 4;
+/// `bg_flags`: the inode table was written with zeros where nothing else is.
+pub(crate) const ITABLE_ZEROED: u16 = 4;
 
 /// Where `bg_checksum` begins within a descriptor.
 pub(crate) const CHECKSUM_OFFSET: usize = 30;

@@ -119,28 +119,24 @@ impl Superblock {
         join(self.blocks_count_lo, self.blocks_count_hi, wide)
     }
 
-    /// Store the number of blocks of the file system; the high half is written where `64bit` is on.
-    pub(crate) fn set_blocks_count(&mut self, count: u64, wide: bool) {
-        (self.blocks_count_lo, self.blocks_count_hi) = split(count, wide);
-    }
-
-    /// Store the number of blocks that only the administrator may take.
-    pub(crate) fn set_reserved_blocks_count(&mut self, count: u64, wide: bool) {
-        (self.r_blocks_count_lo, self.r_blocks_count_hi) = split(count, wide);
-    }
-
     /// Free blocks.
     pub(crate) fn free_blocks_count(&self, wide: bool) -> u64 {
         join(self.free_blocks_count_lo, self.free_blocks_count_hi, wide)
     }
 
+    /// Store the number of blocks; the high half is written where `64bit` is on.
+    pub(crate) fn set_blocks_count(&mut self, count: u64, wide: bool) {
+        split(count, wide, &mut self.blocks_count_lo, &mut self.blocks_count_hi);
+    }
+
+    /// Store the number of blocks that only the administrator may take.
+    pub(crate) fn set_reserved_blocks_count(&mut self, count: u64, wide: bool) {
+        split(count, wide, &mut self.r_blocks_count_lo, &mut self.r_blocks_count_hi);
+    }
+
     /// Store the number of free blocks.
     pub(crate) fn set_free_blocks_count(&mut self, count: u64, wide: bool) {
-        let bytes = count.to_le_bytes();
-        self.free_blocks_count_lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        if wide {
-            self.free_blocks_count_hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        }
+        split(count, wide, &mut self.free_blocks_count_lo, &mut self.free_blocks_count_hi);
     }
 
     /// Blocks that only the administrator may take.
@@ -168,11 +164,12 @@ impl Superblock {
     }
 }
 
-fn split(count: u64, wide: bool) -> (U32, U32) {
+fn split(count: u64, wide: bool, lo: &mut U32, hi: &mut U32) {
     let bytes = count.to_le_bytes();
-    let lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    let hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-    (lo, if wide { hi } else { 0.into() })
+    *lo = U32::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    if wide {
+        *hi = U32::from_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+    }
 }
 
 fn join(lo: U32, hi: U32, wide: bool) -> u64 {

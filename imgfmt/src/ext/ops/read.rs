@@ -93,6 +93,20 @@ macro_rules! readers {
                 file::copy(self, &find_file(self, path.as_ref())?, out)
             }
 
+            /// What a file holds at byte `offset`, or behind the hole that begins there: where that is, and at most `cap`
+            /// bytes. `None` where nothing but a hole is left. Bytes that were allocated and never written count as a hole.
+            ///
+            /// # Errors
+            /// [`Error::NotFound`], [`Error::IsADirectory`], [`Error::WrongKind`].
+            pub fn next_data(
+                &self,
+                path: impl AsRef<Path>,
+                offset: u64,
+                cap: usize,
+            ) -> Result<Option<(u64, Vec<u8>)>> {
+                file::next_data(self, &find_file(self, path.as_ref())?, offset, cap)
+            }
+
             /// The names in a directory, in the order of the disk, without `.` and `..`.
             ///
             /// # Errors

@@ -155,6 +155,32 @@ fn in_use(first: BlockNr, count: u64, by: &str) -> Error {
 }
 
 impl GroupDesc {
+    /// The descriptor of a new group: nothing is set.
+    pub(crate) fn blank(geometry: &Geometry, group: GroupNr) -> Self {
+        let has_csum = geometry.checksums != Checksums::None;
+        Self { group, bytes: vec![0; geometry.desc_size], has_csum }
+    }
+
+    /// Store where the bitmaps of blocks and of inodes and the inode table are.
+    pub(crate) fn set_places(&mut self, [blocks, inodes, table]: [BlockNr; 3]) {
+        let halves = |block: BlockNr| {
+            let [a, b, c, d, e, f, g, h] = block.0.to_le_bytes();
+            ([a, b, c, d].into(), [e, f, g, h].into())
+        };
+        let [(blocks, blocks_hi), (inodes, inodes_hi), (table, table_hi)] =
+            [blocks, inodes, table].map(halves);
+        let lo = self.lo_mut();
+        (lo.block_bitmap, lo.inode_bitmap, lo.inode_table) = (blocks, inodes, table);
+        if let Some(hi) = self.hi_mut() {
+            (hi.block_bitmap, hi.inode_bitmap, hi.inode_table) = (blocks_hi, inodes_hi, table_hi);
+        }
+    }
+
+    /// Store `bg_flags`, all of them.
+    pub(crate) fn set_flags(&mut self, flags: u16) {
+        self.lo_mut().flags = flags.into();
+    }
+
     /// Which group this is.
     pub(crate) fn group(&self) -> GroupNr {
         self.group

@@ -93,6 +93,22 @@ fn from_kernel(list: &[u8]) -> Option<Vec<u8>> {
     Some(acl)
 }
 
+/// An ACL as ext stores it, which is what [`Fs::xattrs`](super::Fs::xattrs) returns, as `setxattr` takes it (`struct
+/// posix_acl_xattr_header`, version 2). `None` where the value is not an ACL.
+pub fn acl_to_kernel(value: &[u8]) -> Option<Vec<u8>> {
+    let acl = from_kernel_or_disk(value).filter(|acl| acl.len() > 4)?;
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, at) in entries(&acl)? {
+        list.extend(tag.to_le_bytes());
+        list.extend(acl.get(at..at + 2)?);
+        match matches!(tag, USER | GROUP) {
+            true => list.extend(acl.get(at + 2..at + 6)?),
+            false => list.extend([0xFF; 4]),
+        }
+    }
+    Some(list)
+}
+
 /// Each class once, in order, and a mask wherever somebody is named.
 fn is_sound(acl: &[u8]) -> bool {
     let Some(entries) = entries(acl) else { return false };
@@ -118,7 +134,7 @@ pub(crate) fn set_mode(acl: &mut [u8], mode: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_kernel_or_disk, inherit, is_plain, mode, set_mode};
+    use super::{acl_to_kernel, from_kernel_or_disk, inherit, is_plain, mode, set_mode};
 
     // Owner rwx, user 1000 rwx, group r-x, mask rwx, other r-x.
     const DEFAULT: [u8; 28] = [
@@ -176,6 +192,19 @@ mod tests {
         ] {
             assert_eq!(from_kernel_or_disk(&odd), None);
         }
+    }
+
+    #[test]
+    fn what_setxattr_takes_comes_back_as_it_was_given() {
+        let kernel = acl_to_kernel(&DEFAULT).expect("an ACL");
+        // Five entries of eight bytes behind the version.
+        assert_eq!(
+            (kernel.len(), &kernel[..12]),
+            (44, &[2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255][..])
+        );
+        assert_eq!(from_kernel_or_disk(&kernel).as_deref(), Some(&DEFAULT[..]));
+        assert_eq!(acl_to_kernel(&kernel).as_deref(), Some(&kernel[..]));
+        assert_eq!(acl_to_kernel(&DEFAULT[..27]), None);
     }
 
     #[test]

@@ -1,0 +1,154 @@
+//! An image, opened to be read or to be edited, with its tree.
+//!
+//! An edit is one transaction. It is made under a shared lock and written under an exclusive one, in place: through the
+//! journal, or, where there is none, with an undo file. Before it is written nothing changes; an error on the way there
+//! leaves all as it was.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use imgfmt::in_place::Guard;
+use imgfmt::{Error, Image, InPlace, ext, fat};
+use rustix::fs::Access;
+
+use super::open;
+use super::select::{Selected, select};
+use crate::apply::obstacle::may;
+use crate::epoch;
+use crate::failure::{Failure, Result};
+use crate::inside::address::ImageName;
+use crate::inside::ext::{Ext, failure};
+use crate::inside::fat::Fat;
+use crate::inside::tree::{Tree, TreeMut};
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// Whether an edit is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Write {
+    /// It is.
+    Commit,
+    /// It is made, and then forgotten.
+    Forget,
+}
+
+/// Read in an image, which may be compressed.
+pub(super) fn read<R>(name: &ImageName, act: impl FnOnce(&dyn Tree) -> Result<R>) -> Result<R> {
+    let opened = open::open(&name.file, Progress::new(false))?;
+    let fail = |e| failure(&name.file, &e);
+    let Selected { volume, is_fat } = select(name, &opened.raw)?;
+    let shown = shown(name);
+    let result = match is_fat {
+        true => {
+            let fs = fat::Fs::open(volume).map_err(fail)?;
+            act(&Fat { file: &name.file, name: &shown, now: 0, fs })?
+        }
+        false => {
+            let fs = ext::Fs::open(volume).map_err(fail)?;
+            act(&Ext { file: &name.file, name: &shown, fs })?
+        }
+    };
+    opened.raw.check_unchanged().map_err(fail)?;
+    Ok(result)
+}
+
+/// Edit in an image: all that `act` does, or nothing.
+pub(super) fn edit<R>(
+    name: &ImageName,
+    write: Write,
+    act: impl FnOnce(&mut dyn TreeMut) -> Result<R>,
+) -> Result<R> {
+    let now = epoch::now()?;
+    let file = &name.file;
+    let fail = |e| failure(file, &e);
+    check_writable(file)?;
+    let image = Image::open(file).map_err(fail)?;
+    if let Some(compression) = open::compression(file, &image)? {
+        let packed = compression.name();
+        let what = format!("image `{}` is compressed ({packed}): no place to edit", file.display());
+        return Err(Failure::new(what).hint(format!("unpack it with `{packed} -d`, and edit that")));
+    }
+    let shown = shown(name);
+    let (result, edit) = {
+        let Selected { volume, is_fat } = select(name, &image)?;
+        match is_fat {
+            true => {
+                let fs = fat::Fs::open(volume).map_err(fail)?;
+                let now = u64::try_from(now).unwrap_or(0);
+                let mut tree = Fat { file, name: &shown, now, fs };
+                let result = act(&mut tree)?;
+                (result, InPlace::undo(tree.fs.into_changes().map_err(fail)?))
+            }
+            false => {
+                let fs = ext::Fs::open(volume).map_err(fail)?;
+                let tx = fs.begin(now).map_err(|e| refused(file, &e))?;
+                let mut tree = Ext { file, name: &shown, fs: tx };
+                let result = act(&mut tree)?;
+                (result, tree.fs.finish_in_place().map_err(|e| refused(file, &e))?)
+            }
+        }
+    };
+    if write == Write::Forget || edit.is_empty() {
+        return Ok(result);
+    }
+    if edit.guard() == Guard::Undo {
+        check_undo(file)?;
+    }
+    interrupt::check()?;
+    let mut image = image.into_mut().map_err(fail)?;
+    image.commit_in_place(&edit).map_err(|e| refused(file, &e))?;
+    Ok(result)
+}
+
+/// `disk.img#2`, as the user wrote it.
+fn shown(name: &ImageName) -> String {
+    match &name.partition {
+        Some(partition) => format!("{}#{}", name.file.display(), partition.display()),
+        None => name.file.display().to_string(),
+    }
+}
+
+/// Why an edit cannot be made or written, and the way out.
+fn refused(file: &Path, error: &Error) -> Failure {
+    let failure = failure(file, error);
+    match error {
+        Error::NoSpace(what) if what.contains("journal") => failure.hint(
+            "make the edit in several parts, or give the file system a larger journal with `tune2fs -J size=`",
+        ),
+        Error::Io { .. } => failure.hint("`autoxen image recover` brings the image back"),
+        _ => failure,
+    }
+}
+
+/// Root may write to a file that is read-only, but somebody meant it to stay as it is.
+fn check_writable(file: &Path) -> Result<()> {
+    let read_only = |what: String| {
+        let what = format!("image `{}` cannot be edited: {what}", file.display());
+        Failure::new(what).hint("`chmod u+w` it, or edit a copy")
+    };
+    let Ok(found) = fs::metadata(file) else { return Ok(()) };
+    if found.is_file() && found.permissions().mode() & 0o222 == 0 {
+        return Err(read_only("it is read-only".into()));
+    }
+    may(file, Access::WRITE_OK).map_err(read_only)
+}
+
+/// An undo file stands beside the image while it is written to.
+fn check_undo(file: &Path) -> Result<()> {
+    let refused = |what: String| {
+        let what = format!("image `{}` cannot be edited: {what}", file.display());
+        Failure::new(what).hint("edit a copy")
+    };
+    let real = fs::canonicalize(file).map_err(|e| Failure::host("cannot open", file, &e))?;
+    let found = fs::metadata(&real).map_err(|e| Failure::host("cannot open", file, &e))?;
+    if found.nlink() > 1 {
+        let names = found.nlink();
+        let what =
+            format!("it has {names} names (hard links), and its undo file stands beside one");
+        return Err(refused(what));
+    }
+    let directory = real.parent().expect("a file has a directory");
+    may(directory, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|e| refused(format!("no undo file can stand in `{}`: {e}", directory.display())))
+}

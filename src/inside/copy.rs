@@ -1,0 +1,455 @@
+//! Copying files from one tree to another, or within one, as `cp` does.
+//!
+//! One routine serves host to image, image to host and image to image: all of them are trees. Content goes in pieces, and
+//! holes stay holes. What the target does not keep (a FAT no owner, a user's process none either) is passed over, what
+//! it cannot hold at all is an error.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use imgfmt::ext::FileType;
+use imgfmt::{Error, Result};
+
+use super::tree::{Keeps, Meta, Tree, TreeMut, found, resolved};
+use crate::failure::Failure;
+use crate::interrupt;
+
+/// Bytes that are copied at once.
+const CHUNK: usize = 1 << 20;
+
+/// The deepest tree that is copied, in directories. Each takes some of the stack.
+const DEPTH_MAX: usize = 256;
+
+/// An ACL, which `-p` keeps as part of the mode.
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+/// What a program may do; with other content it may no more.
+const CAPABILITY: &str = "security.capability";
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// None.
+    Never,
+    /// Those that were named, not those that are met.
+    Named,
+    /// All.
+    Always,
+}
+
+/// What is copied, and what is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Directories, and devices as such.
+    pub recursive: bool,
+    /// Mode, owner, times, ACLs.
+    pub keep: bool,
+    /// Hard links and all extended attributes.
+    pub keep_all: bool,
+    /// Symbolic links.
+    pub follow: Follow,
+    /// Files that are there stay.
+    pub no_clobber: bool,
+    /// After a file that fails, the others are copied.
+    pub go_on: bool,
+}
+
+/// A copy under way.
+pub struct Copy<'a> {
+    /// `None`: within the target.
+    source: Option<&'a dyn Tree>,
+    target: &'a mut dyn TreeMut,
+    options: Options,
+    /// Where a file with several names is, by its number.
+    links: HashMap<(u64, u64), PathBuf>,
+    /// What was made in this copy: no second source takes its place.
+    made: HashSet<PathBuf>,
+    /// `a -> b` of each file.
+    pub said: Vec<String>,
+    /// What was not kept, of files that were copied.
+    pub notes: Vec<String>,
+    /// What was not copied, where the copy goes on.
+    pub faults: Vec<Failure>,
+}
+
+/// Why a file was not copied: whose fault it is decides what is said.
+enum Fault {
+    Source(Error),
+    Target(Error),
+    Other(Failure),
+}
+
+impl<'a> Copy<'a> {
+    /// Copy from `source`, or within `target`.
+    pub fn new(
+        source: Option<&'a dyn Tree>,
+        target: &'a mut dyn TreeMut,
+        options: Options,
+    ) -> Self {
+        let (links, made, said, notes, faults) = Default::default();
+        Self { source, target, options, links, made, said, notes, faults }
+    }
+
+    /// Copy what is at `from` to the name `to`.
+    ///
+    /// # Errors
+    /// Unless the copy goes on, where anything cannot be copied.
+    pub fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+        let result = self.entry(from, to, &mut Vec::new());
+        self.outcome(result)
+    }
+
+    fn outcome(&mut self, result: Result<(), Fault>) -> Result<(), Failure> {
+        let Err(fault) = result else { return Ok(()) };
+        let failure = match fault {
+            Fault::Source(error) => self.source().failure(&error),
+            Fault::Target(error) => self.target.failure(&error),
+            Fault::Other(failure) => failure,
+        };
+        match failure {
+            Failure::Interrupted { .. } => Err(failure),
+            failure if self.options.go_on => {
+                self.faults.push(failure);
+                Ok(())
+            }
+            failure => Err(failure),
+        }
+    }
+
+    fn source(&self) -> &dyn Tree {
+        match self.source {
+            Some(source) => source,
+            None => &*self.target,
+        }
+    }
+
+    fn refuse(&self, path: &Path, what: &str) -> Fault {
+        Fault::Other(Failure::new(format!("`{}`: {what}", self.target.shown(path))))
+    }
+
+    /// `above` holds the directories that are being copied, so that one which holds itself ends.
+    fn entry(&mut self, from: &Path, to: &Path, above: &mut Vec<(u64, u64)>) -> Result<(), Fault> {
+        interrupt::check().map_err(Fault::Other)?;
+        let follow = match self.options.follow {
+            Follow::Never => false,
+            Follow::Named => above.is_empty(),
+            Follow::Always => true,
+        };
+        let meta = self.source().metadata(from, follow).map_err(Fault::Source)?;
+        let there = found(self.target.metadata(to, false)).map_err(Fault::Target)?;
+        if meta.is_dir() {
+            return self.directory(from, to, (&meta, there.as_ref()), above);
+        }
+        if let Some(there) = &there {
+            if there.is_dir() {
+                return Err(self.refuse(to, "is a directory, and would be replaced by a file"));
+            }
+            if self.options.no_clobber {
+                return Ok(());
+            }
+            if self.made.contains(to) {
+                return Err(self.refuse(to, "was just copied there, from another place"));
+            }
+            let is_same = self.source.is_none() && meta.id == there.id && meta.id != (0, 0);
+            let is_same_name = self.source.is_none() && from == to;
+            if is_same || is_same_name {
+                return Err(self.refuse(to, "is the file itself"));
+            }
+        }
+        self.made.insert(to.to_owned());
+        self.say(from, to);
+        let keeps = self.target.keeps();
+        if self.options.keep_all && keeps.links && meta.nlink > 1 {
+            if let Some(first) = self.links.get(&meta.id) {
+                if there.is_some() {
+                    self.target.remove_file(to).map_err(Fault::Target)?;
+                }
+                return self.target.hard_link(first, to).map_err(Fault::Target);
+            }
+            self.links.insert(meta.id, to.to_owned());
+        }
+        let is_content = meta.kind == FileType::File || !self.options.recursive;
+        let existed = match meta.kind {
+            FileType::Symlink => {
+                self.make_room(to, there.as_ref())?;
+                let text = self.source().read_link(from).map_err(Fault::Source)?;
+                self.target.symlink(&text, to).map_err(Fault::Target)?;
+                None
+            }
+            _ if is_content => {
+                let (real, behind) = self.behind(to, there)?;
+                let is_same = |behind: &Meta| behind.id == meta.id && meta.id != (0, 0);
+                if self.source.is_none() && behind.as_ref().is_some_and(is_same) {
+                    return Err(self.refuse(to, "is the file itself"));
+                }
+                self.content(from, &real, &meta)?;
+                return self.attributes(from, &real, &meta, behind.as_ref());
+            }
+            kind => {
+                self.make_room(to, there.as_ref())?;
+                let device = meta.device.unwrap_or_default();
+                self.target.create_special(to, kind, device).map_err(Fault::Target)?;
+                None
+            }
+        };
+        self.attributes(from, to, &meta, existed.as_ref())
+    }
+
+    /// What is no file is replaced, not written to.
+    fn make_room(&mut self, to: &Path, there: Option<&Meta>) -> Result<(), Fault> {
+        match there {
+            Some(_) => self.target.remove_file(to).map_err(Fault::Target),
+            None => Ok(()),
+        }
+    }
+
+    fn directory(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        (meta, there): (&Meta, Option<&Meta>),
+        above: &mut Vec<(u64, u64)>,
+    ) -> Result<(), Fault> {
+        if !self.options.recursive {
+            let what = format!("`{}` is a directory", self.source().shown(from));
+            return Err(Fault::Other(Failure::new(what).hint("-r copies directories")));
+        }
+        if meta.id != (0, 0) && above.contains(&meta.id) {
+            let what = format!("directory `{}` lies in itself", from.display());
+            return Err(Fault::Source(Error::corrupt(what)));
+        }
+        if above.len() >= DEPTH_MAX {
+            let what = format!("a tree of more than {DEPTH_MAX} directories in one another");
+            return Err(Fault::Source(Error::Unsupported(what)));
+        }
+        // What is below lies within the target only if the top does, unless a link leads up.
+        if above.is_empty() || self.options.follow == Follow::Always {
+            self.check_not_within(from, to, meta)?;
+        }
+        match there {
+            Some(there) if !there.is_dir() => {
+                return Err(self.refuse(to, "is no directory, and would be replaced by one"));
+            }
+            Some(_) => {}
+            None => {
+                self.target.create_dir(to).map_err(Fault::Target)?;
+                self.say(from, to);
+            }
+        }
+        let mut names = self.source().read_dir(from).map_err(Fault::Source)?;
+        names.sort();
+        above.push(meta.id);
+        for name in names {
+            let result = self.entry(&from.join(&name), &to.join(&name), above);
+            self.outcome(result).map_err(Fault::Other)?;
+        }
+        above.pop();
+        // The root of a tree is a directory like any other, but nobody made it here.
+        self.attributes(from, to, meta, there)
+    }
+
+    /// A copy of a directory into itself would have no end.
+    fn check_not_within(&self, from: &Path, to: &Path, meta: &Meta) -> Result<(), Fault> {
+        if self.source.is_some() {
+            return Ok(());
+        }
+        for path in to.ancestors() {
+            let is_same = match self.target.metadata(path, true) {
+                Ok(there) if meta.id != (0, 0) => there.id == meta.id,
+                Ok(_) => path == from,
+                Err(_) => false,
+            };
+            if is_same {
+                let what = format!("cannot be copied into itself, as `{}`", to.display());
+                return Err(self.refuse(from, &what));
+            }
+        }
+        Ok(())
+    }
+
+    /// What content for `to` goes to: itself, or what a symbolic link there leads to.
+    fn behind(&self, to: &Path, there: Option<Meta>) -> Result<(PathBuf, Option<Meta>), Fault> {
+        match there {
+            Some(Meta { kind: FileType::Symlink, .. }) => {}
+            Some(Meta { kind: FileType::File, .. }) | None => return Ok((to.to_owned(), there)),
+            Some(_) => return Err(self.refuse(to, "is not a regular file")),
+        }
+        match found(self.target.metadata(to, true)).map_err(Fault::Target)? {
+            Some(behind) if behind.kind == FileType::File => {
+                Ok((resolved(self.target, to).map_err(Fault::Target)?, Some(behind)))
+            }
+            Some(_) => Err(self.refuse(to, "leads to what is no regular file")),
+            None => {
+                Err(self.refuse(to, "is a symbolic link that leads nowhere: not written through"))
+            }
+        }
+    }
+
+    fn content(&mut self, from: &Path, to: &Path, meta: &Meta) -> Result<(), Fault> {
+        if meta.kind != FileType::File {
+            let Some(source) = self.source.filter(|source| source.is_host()) else {
+                let what = format!("`{}` is not a regular file", self.source().shown(from));
+                let failure = Failure::new(what).hint("-r copies devices and pipes as such");
+                return Err(Fault::Other(failure));
+            };
+            return self.stream(source, from, to);
+        }
+        if let Some(source) = self.source.filter(|_| meta.id == (0, 0)) {
+            // A FAT has no holes, and is read from the start.
+            return self.stream(source, from, to);
+        }
+        self.target.create_file(to).map_err(Fault::Target)?;
+        let mut end = 0;
+        loop {
+            interrupt::check().map_err(Fault::Other)?;
+            let next = self.source().next_data(from, end, CHUNK).map_err(Fault::Source)?;
+            let Some((offset, bytes)) = next else { break };
+            if offset > end {
+                self.target.truncate(to, offset).map_err(Fault::Target)?;
+            }
+            self.target.append(to, &bytes).map_err(Fault::Target)?;
+            end = offset + bytes.len() as u64;
+        }
+        if meta.len > end {
+            self.target.truncate(to, meta.len).map_err(Fault::Target)?;
+        }
+        Ok(())
+    }
+
+    /// All of a file of `source`, as it comes.
+    fn stream(&mut self, source: &dyn Tree, from: &Path, to: &Path) -> Result<(), Fault> {
+        self.target.create_file(to).map_err(Fault::Target)?;
+        let mut end = Append { target: self.target, path: to, error: None };
+        let mut buffer = io::BufWriter::with_capacity(CHUNK, &mut end);
+        let copied = source.copy_to(from, &mut buffer);
+        let flushed = buffer.flush();
+        drop(buffer);
+        match (end.error, copied, flushed) {
+            (Some(error), ..) => Err(Fault::Target(error)),
+            (None, Err(error), _) => Err(Fault::Source(error)),
+            (None, Ok(_), Err(error)) => {
+                Err(Fault::Target(Error::io(to.display().to_string(), error)))
+            }
+            (None, Ok(_), Ok(())) => Ok(()),
+        }
+    }
+
+    /// `existed`: what was at `to` before, where it was not replaced.
+    fn attributes(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        meta: &Meta,
+        existed: Option<&Meta>,
+    ) -> Result<(), Fault> {
+        let keeps = self.target.keeps();
+        let is_link = meta.kind == FileType::Symlink;
+        if keeps.xattrs && existed.is_some() && meta.kind == FileType::File {
+            match self.target.remove_xattr(to, CAPABILITY.as_ref()) {
+                Ok(()) | Err(Error::NoSuchXattr { .. }) => {}
+                Err(error) => return Err(Fault::Target(error)),
+            }
+        }
+        if self.options.keep && keeps.owner {
+            self.target.set_owner(to, meta.uid, meta.gid).map_err(Fault::Target)?;
+        }
+        if keeps.mode && !is_link {
+            self.mode(to, meta, existed, keeps)?;
+        }
+        if self.options.keep && keeps.xattrs {
+            self.xattrs(from, to, is_link)?;
+        }
+        if self.options.keep {
+            self.target.set_times(to, meta.atime, meta.mtime).map_err(Fault::Target)?;
+        }
+        Ok(())
+    }
+
+    fn mode(
+        &mut self,
+        to: &Path,
+        meta: &Meta,
+        existed: Option<&Meta>,
+        keeps: Keeps,
+    ) -> Result<(), Fault> {
+        let mode = if self.options.keep {
+            // Without its owner, a file must not run as whoever it belongs to now.
+            let is_owned = keeps.owner || meta.mode & 0o6000 == 0;
+            if is_owned { meta.mode } else { meta.mode & 0o1777 }
+        } else if existed.is_some() {
+            return Ok(());
+        } else if meta.is_dir() {
+            meta.mode & 0o1777 & !keeps.umask
+        } else {
+            meta.mode & 0o777 & !keeps.umask
+        };
+        // What a directory hands down to those in it is its own affair.
+        let inherited = match (self.options.keep, self.target.metadata(to, false)) {
+            (false, Ok(new)) if new.is_dir() => new.mode & 0o2000,
+            _ => 0,
+        };
+        self.target.set_mode(to, mode | inherited).map_err(Fault::Target)
+    }
+
+    fn xattrs(&mut self, from: &Path, to: &Path, is_link: bool) -> Result<(), Fault> {
+        let all = self.source().xattrs(from).map_err(Fault::Source)?;
+        let is_kept = |name: &str| self.options.keep_all || ACLS.contains(&name);
+        let kept: Vec<_> = all
+            .into_iter()
+            .filter(|xattr| {
+                xattr.name.to_str().is_none_or(is_kept) && xattr.name.to_str().is_some()
+            })
+            .collect();
+        for name in ACLS {
+            if is_link || kept.iter().any(|xattr| xattr.name == name) {
+                continue;
+            }
+            match self.target.remove_xattr(to, name.as_ref()) {
+                // Only a directory has a default ACL.
+                Ok(()) | Err(Error::NoSuchXattr { .. } | Error::WrongKind { .. }) => {}
+                Err(error) => return Err(Fault::Target(error)),
+            }
+        }
+        for xattr in kept {
+            match self.target.set_xattr(to, &xattr.name, &xattr.value) {
+                Ok(()) => {}
+                // An attribute of the host's file system, or one that only root may set: the file is worth more.
+                Err(error @ (Error::InvalidPath { .. } | Error::Io { .. })) => {
+                    let (path, name) = (self.target.shown(to), xattr.name.display());
+                    let why = self.target.failure(&error);
+                    self.notes.push(format!("`{path}`: attribute `{name}` is not kept: {why}"));
+                }
+                Err(error) => return Err(Fault::Target(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, from: &Path, to: &Path) {
+        let line = format!("{} -> {}", self.source().shown(from), self.target.shown(to));
+        self.said.push(line);
+    }
+}
+
+/// Writes to the end of a file of a tree.
+struct Append<'t> {
+    target: &'t mut dyn TreeMut,
+    path: &'t Path,
+    error: Option<Error>,
+}
+
+impl Write for Append<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.target.append(self.path, bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.error = Some(error);
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
