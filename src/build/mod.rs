@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! flags of a bare file system ─┐
-//! --part key=value,…  ─────────┼─▶ Plan: one Volume, or a table of Parts, each with a Volume
+//! --part key=value,…  ─────────┼─▶ one Volume, or a Disk of Parts, each with a Volume
 //! --layout FILE (TOML) ────────┘
 //! ```
 
+mod disk;
+mod inodes;
 mod owners;
 mod size;
 mod volume;
 
+pub use disk::{Disk, Part};
+pub use inodes::inodes;
 pub use owners::Owners;
 pub use size::{Size, bytes};
-pub use volume::{Format, Type, Volume};
+pub use volume::{Format, Type, Volume, uuid};

@@ -17,6 +17,8 @@ pub enum Type {
     Vfat,
     /// Swap space.
     Swap,
+    /// The bytes of a file, or zeros: what a boot loader has in a partition of its own.
+    Raw,
 }
 
 impl Type {
@@ -35,6 +37,18 @@ impl Type {
         })
     }
 
+    /// The same, for a partition.
+    ///
+    /// # Errors
+    /// Those that there are.
+    pub fn of_part(name: &str) -> Result<Self, String> {
+        match name {
+            "raw" | "none" => Ok(Self::Raw),
+            _ => Self::parse(name)
+                .map_err(|there| format!("no file system `{name}`: {there}, and `raw`")),
+        }
+    }
+
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -43,6 +57,7 @@ impl Type {
             Self::Ext(mkfs::Kind::Ext4) => "ext4",
             Self::Vfat => "vfat",
             Self::Swap => "swap",
+            Self::Raw => "raw",
         }
     }
 }
@@ -137,6 +152,14 @@ impl Volume {
                 return Err(format!("`{option}` is for ext file systems, not for {name}"));
             }
         }
+        if self.kind == Type::Raw {
+            if self.from.len() > 1 {
+                return Err("raw bytes come from one file".into());
+            }
+            if self.label.is_some() || self.uuid.is_some() || !self.owners.is_empty() {
+                return Err("raw bytes have neither label nor UUID nor owners".into());
+            }
+        }
         if self.kind == Type::Swap {
             if !self.from.is_empty() {
                 return Err("swap holds no files: leave out its sources".into());
@@ -146,5 +169,21 @@ impl Volume {
             }
         }
         Ok(())
+    }
+}
+
+/// A UUID, or the number of a FAT (`1A2B-3C4D`) as the beginning of one.
+///
+/// # Errors
+/// What would serve.
+pub fn uuid(text: &str) -> Result<Uuid, String> {
+    let short = text.split_once('-').filter(|(high, low)| high.len() == 4 && low.len() == 4);
+    let number =
+        short.and_then(|(high, low)| u32::from_str_radix(&format!("{high}{low}"), 16).ok());
+    match number {
+        Some(number) => Ok(Uuid::from_fields(number, 0, 0, &[0; 8])),
+        None => {
+            Uuid::parse_str(text).map_err(|_| "no UUID, nor eight digits of a FAT's".to_owned())
+        }
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use imgfmt::ext::mkfs::{Inodes, Profile};
 use uuid::Uuid;
 
-use crate::build::{Format, Owners, Size, Type, Volume, bytes};
+use crate::build::{Disk, Format, Owners, Size, Type, Volume, bytes, inodes, uuid};
 
 const BUILD_EXAMPLES: &str = "\
 Examples:
@@ -15,6 +15,9 @@ Examples:
   docker save app | autoxen image build -o app.img --format oci -
   autoxen image build -o old.img --for rhel3 --size 2G rhel3.tar
   autoxen image build -o swap.img --type swap --size 512M
+  autoxen image build -o disk.img --disk gpt --size 4G --part type=esp,size=64M,from=esp/ \\
+          --part type=root,size=rest,label=root,from=root.tar
+  autoxen image build -o disk.img --layout disk.toml
 
 Sources go in one after another: a tar (plain, gzip, zstd, xz), a directory, an OCI layout or archive, what `docker save`
 writes; `-` is standard input. Where two have the same path, the later one counts. Owners, modes, device nodes, hard
@@ -24,12 +27,33 @@ host has them: `--owner root:root` makes them root's, `--owner 1000:1000=0:0` th
 The same sources and options make the same bytes. UUIDs that are not given come from --seed, without it from the
 options and the beginning of the sources; times that no source gives are --time, SOURCE_DATE_EPOCH, or 1970.
 
+A partition has `type` (linux, root, esp, swap, home, var, boot, bios-boot…, a GUID, or two hexadecimal digits), `fs`
+(ext2, ext3, ext4, vfat, swap, raw), `size` (as --size, or `rest`), `from` (again for each source), `name`, `part-uuid`,
+`boot`, and `label`, `uuid`, `features`, `for`, `block-size`, `inode-size`, `inodes`, `journal-size`, `reserved`, `owner` as
+the flags say it of a bare file system. A TOML file has `disk`, `size`, `uuid`, `seed` and a `[[part]]` with these words
+for each; its paths start where it lies.
+
 The image appears under its name when it is whole, and is as readable for others as its sources.
 
-JSON: one object with `image`, `bytes`, `entries`, `warnings` and `volumes`, each with `type`, `start`, `bytes`, `uuid`,
-`label`, and of ext `block_size`, `inodes`, `features`.
+JSON: one object with `image`, `bytes`, `entries`, `warnings` and `volumes`, each with `partition`, `type`, `start`, `bytes`,
+`uuid`, `label`, and of ext `block_size`, `inodes`, `features`.
 
 Exit status: 0 done; 2 failed, and there is no image; 130 interrupted.";
+
+/// What is said of a bare file system alone.
+const BARE: [&str; 11] = [
+    "sources",
+    "kind",
+    "label",
+    "features",
+    "profile",
+    "block_size",
+    "inode_size",
+    "inodes",
+    "journal_size",
+    "reserved",
+    "owner",
+];
 
 /// Arguments of `image build`.
 #[derive(Debug, Args)]
@@ -77,6 +101,15 @@ pub struct ImageBuildArgs {
     /// Change owners: USER:GROUP for all, or OLD:OLD=USER:GROUP; numbers, or `root`
     #[arg(long, value_name = "[OLD=]USER:GROUP")]
     pub owner: Vec<String>,
+    /// Make a disk with partitions, each said by --part
+    #[arg(long, value_name = "gpt|mbr", value_parser = ["gpt", "mbr"], requires = "part", conflicts_with_all = BARE)]
+    pub disk: Option<String>,
+    /// A partition: `type=root,fs=ext4,size=rest,from=root.tar,label=root`; again for each
+    #[arg(long, value_name = "KEY=VALUE,…", requires = "disk")]
+    pub part: Vec<String>,
+    /// Make a disk as this TOML file says
+    #[arg(long, value_name = "FILE", conflicts_with_all = BARE, conflicts_with_all = ["disk", "part"])]
+    pub layout: Option<PathBuf>,
     /// What UUIDs are derived from
     #[arg(long)]
     pub seed: Option<String>,
@@ -101,6 +134,27 @@ pub struct ImageBuildArgs {
 }
 
 impl ImageBuildArgs {
+    /// The disk that these arguments ask for. `text` is that of the TOML file.
+    ///
+    /// # Errors
+    /// What contradicts what.
+    pub fn disk(&self, text: Option<&str>) -> Result<Option<Disk>, String> {
+        let disk = match (&self.layout, text, &self.disk) {
+            (Some(path), Some(text), _) => {
+                Disk::from_toml(text, path.parent().unwrap_or(std::path::Path::new("")))?
+            }
+            (_, _, Some(kind)) => Disk::from_flags(kind, &self.part)?,
+            _ => return Ok(None),
+        };
+        let seed = self.seed.clone().or(disk.seed.clone());
+        let mut disk = Disk { id: self.uuid.or(disk.id), seed, ..disk }.with_size(self.size)?;
+        for (number, part) in (1..).zip(&mut disk.parts) {
+            // Two partitions of the same content are still two.
+            part.volume.seed = disk.seed.as_ref().map(|seed| format!("{seed}/{number}"));
+        }
+        Ok(Some(disk))
+    }
+
     /// The bare volume that these arguments ask for.
     ///
     /// # Errors
@@ -136,26 +190,6 @@ fn profile(name: &str) -> Result<Profile, String> {
     Profile::named(name).map_err(|error| error.to_string())
 }
 
-fn uuid(text: &str) -> Result<Uuid, String> {
-    let short = text.split_once('-').filter(|(high, low)| high.len() == 4 && low.len() == 4);
-    let number =
-        short.and_then(|(high, low)| u32::from_str_radix(&format!("{high}{low}"), 16).ok());
-    match number {
-        Some(number) => Ok(Uuid::from_fields(number, 0, 0, &[0; 8])),
-        None => Uuid::parse_str(text).map_err(|_| "no UUID, nor eight digits of a FAT's".into()),
-    }
-}
-
 fn narrow(text: &str) -> Result<u32, String> {
     u32::try_from(bytes(text)?).map_err(|_| "1024 to 65536".into())
-}
-
-fn inodes(text: &str) -> Result<Inodes, String> {
-    match text.strip_prefix("per") {
-        Some(ratio) => match bytes(ratio)? {
-            0 => Err("one inode for no byte".into()),
-            ratio => Ok(Inodes::Ratio(ratio)),
-        },
-        None => text.parse().map(Inodes::Count).map_err(|_| "a number, or as in `per16K`".into()),
-    }
 }

@@ -45,6 +45,7 @@ pub(super) fn make(
     let layout = builder.finish().map_err(|e| output::failure(&e))?;
     Ok(VolumeMade {
         kind: Type::Ext(kind),
+        partition: None,
         start,
         len: layout.len().max(size),
         uuid: Uuid::from_bytes(layout.uuid()).to_string(),

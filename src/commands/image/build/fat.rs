@@ -57,6 +57,7 @@ pub(super) fn make(
     let [a, b] = [id >> 16, id & 0xffff];
     Ok(VolumeMade {
         kind: Type::Vfat,
+        partition: None,
         start: output.start,
         len,
         uuid: format!("{a:04X}-{b:04X}"),

@@ -22,7 +22,7 @@ use imgfmt::{Error, Result as FormatResult};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::build::{Format, Volume};
+use crate::build::{Format, Type, Volume};
 use crate::cli::ImageBuildArgs;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -58,13 +58,24 @@ enum Kind {
 }
 
 impl Inputs {
-    /// Open them. What has to be unpacked first is put into `scratch`.
-    pub(super) fn open(volume: &Volume, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
-        let paths = &volume.from;
-        if paths.iter().filter(|path| is_pipe(path)).count() > 1 {
+    /// Open those of all volumes. What has to be unpacked first is put into `scratch`.
+    pub(super) fn open_all(
+        volumes: &[Volume],
+        args: &ImageBuildArgs,
+        scratch: &Path,
+    ) -> Result<Vec<Self>> {
+        let paths = volumes.iter().flat_map(|volume| &volume.from);
+        if paths.filter(|path| is_pipe(path)).count() > 1 {
             return Err(Failure::new("standard input is named twice, and can be read once"));
         }
-        let opened = paths.iter().map(|path| Input::open(path, args, scratch));
+        volumes.iter().map(|volume| Self::open(volume, args, scratch)).collect()
+    }
+
+    fn open(volume: &Volume, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+        let opened = volume.from.iter().map(|path| match volume.kind {
+            Type::Raw => Input::open_raw(path),
+            _ => Input::open(path, args, scratch),
+        });
         let mut all = opened.collect::<Result<Vec<_>>>()?;
         if volume.is_looked_at_first() {
             for input in &mut all {
@@ -116,6 +127,30 @@ impl Input {
         }
         let file = File::open(path).map_err(|e| fail(&e))?;
         input.file(file, meta.mode() & 0o666, args, scratch)
+    }
+
+    /// A file whose bytes are taken as they are.
+    fn open_raw(path: &Path) -> Result<Self> {
+        let fail = |error: &io::Error| Failure::host("cannot read", path, error);
+        let mut file = File::open(path).map_err(|e| fail(&e))?;
+        let meta = file.metadata().map_err(|e| fail(&e))?;
+        if !meta.is_file() {
+            return Err(Failure::new(format!("`{}` is no file", path.display())));
+        }
+        let mut head = Vec::new();
+        (&mut file).take(HEAD_LEN).read_to_end(&mut head).map_err(|e| fail(&e))?;
+        let (path, kind) = (path.to_owned(), Kind::Tar(file));
+        Ok(Self { path, kind, head, mode: meta.mode() & 0o666 })
+    }
+
+    /// Its bytes, as they are.
+    pub(super) fn raw(&self) -> Result<&File> {
+        let Kind::Tar(file) = &self.kind else {
+            return Err(Failure::new(format!("{} is no file", self.name())));
+        };
+        let mut from = file;
+        from.rewind().map_err(|e| Failure::host("cannot read", &self.path, &e))?;
+        Ok(file)
     }
 
     /// What it is called in messages.

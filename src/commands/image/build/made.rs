@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use imgfmt::table::{self, Table};
 use serde_json::{Value, json};
 
 use super::super::shown::size;
@@ -12,6 +13,8 @@ use crate::visible::visible;
 pub(super) struct Made {
     /// Bytes.
     pub(super) len: u64,
+    /// Its partition table.
+    pub(super) table: Option<Table>,
     /// Entries of all sources.
     pub(super) entries: u64,
     /// What it holds, in order.
@@ -21,9 +24,12 @@ pub(super) struct Made {
 /// A volume of it.
 pub(super) struct VolumeMade {
     pub(super) kind: Type,
+    /// Its number, where there is a partition table.
+    pub(super) partition: Option<u32>,
     /// Where it begins, in bytes.
     pub(super) start: u64,
     pub(super) len: u64,
+    /// Empty where it has none.
     pub(super) uuid: String,
     pub(super) label: Option<String>,
     /// Of ext.
@@ -45,13 +51,18 @@ impl Made {
         let mut text = format!("{name}: {}, {} entries\n", size(self.len), self.entries);
         for volume in &self.volumes {
             let label = volume.label.as_ref().map(|label| format!(" `{}`", visible(label)));
+            let number = volume.partition.map(|number| format!(" partition {number}:"));
             text += &format!(
-                "{name}: {}{}, {}, UUID {}\n",
+                "{name}:{} {}{}, {}",
+                number.unwrap_or_default(),
                 volume.kind.name(),
                 label.unwrap_or_default(),
                 size(volume.len),
-                volume.uuid
             );
+            if !volume.uuid.is_empty() {
+                text += &format!(", UUID {}", volume.uuid);
+            }
+            text.push('\n');
         }
         text
     }
@@ -61,6 +72,10 @@ impl Made {
         json!({
             "image": image.display().to_string(),
             "bytes": self.len,
+            "table": self.table.as_ref().map(|table| json!({
+                "kind": match table.kind { table::Kind::Mbr => "mbr", table::Kind::Gpt => "gpt" },
+                "id": table.id,
+            })),
             "entries": self.entries,
             "warnings": warnings,
             "volumes": volumes,
@@ -71,10 +86,11 @@ impl Made {
 impl VolumeMade {
     fn json(&self) -> Value {
         let mut value = json!({
+            "partition": self.partition,
             "type": self.kind.name(),
             "start": self.start,
             "bytes": self.len,
-            "uuid": self.uuid,
+            "uuid": Some(&self.uuid).filter(|uuid| !uuid.is_empty()),
             "label": self.label,
         });
         if let (Some(ext), Some(fields)) = (&self.ext, value.as_object_mut()) {

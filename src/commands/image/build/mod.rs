@@ -4,6 +4,7 @@
 //! sources ─▶ entries ─▶ filter (owners, times, interrupt) ─▶ ext, FAT ─▶ file under a temporary name ─▶ sync, rename
 //! ```
 
+mod disk;
 mod ext;
 mod fat;
 mod fat_size;
@@ -11,7 +12,9 @@ mod filter;
 mod input;
 mod made;
 mod output;
+mod raw;
 mod swap;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -31,29 +34,48 @@ const WARNINGS_TOLD: usize = 20;
 
 /// Make the image.
 pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
-    let volume = args.volume().map_err(Failure::new)?;
+    let text = args.layout.as_ref().map(|path| {
+        std::fs::read_to_string(path).map_err(|e| Failure::host("cannot read", path, &e))
+    });
+    let named = |what: String| match &args.layout {
+        Some(path) => Failure::new(format!("`{}`: {what}", path.display())),
+        None => Failure::new(what),
+    };
+    let disk = args.disk(text.transpose()?.as_deref()).map_err(named)?;
+    let volumes = match &disk {
+        Some(disk) => disk.parts.iter().map(|part| part.volume.clone()).collect(),
+        None => vec![args.volume().map_err(Failure::new)?],
+    };
     let time = match args.time {
         Some(time) => Some(time),
         None => epoch::given()?,
     };
-    let output = Output::beside(&args.output, args.force)?;
-    let progress = Progress::new(args.quiet);
-    let inputs = Inputs::open(&volume, args, output.directory())?;
-    let mut output = output.create(inputs.mode())?;
-    let mut warnings = Vec::new();
-    let made = {
-        let bar = progress.bar("build");
-        let mut work =
-            Work { inputs: &inputs, time, bar: &bar, warnings: &mut warnings, entries: 0 };
-        let made = work.volume(&volume, &mut output)?;
-        Made { len: made.len, volumes: vec![made], entries: work.entries }
+    let place = Output::beside(&args.output, args.force)?;
+    let inputs = Inputs::open_all(&volumes, args, place.directory())?;
+    let mode = inputs.iter().fold(0o666, |mode, inputs| mode & inputs.mode());
+    let mut output = place.create(mode)?;
+    let bar = Progress::new(args.quiet).bar("build");
+    let (warnings, entries) = (Vec::new(), 0);
+    let mut work = Work { inputs: &inputs[0], time, bar: &bar, warnings, entries };
+    let (len, table, made) = match &disk {
+        Some(disk) => {
+            let (layout, made) = disk::make(&mut work, disk, &inputs, &mut output)?;
+            (layout.len, Some(layout.table), made)
+        }
+        None => {
+            let made = work.volume(&volumes[0], &mut output)?;
+            (made.len, None, vec![made])
+        }
     };
-    output.publish(made.len)?;
+    let Work { warnings, entries, .. } = work;
+    let made = Made { len, table, entries, volumes: made };
+    output.publish(len)?;
+    drop(bar);
     for warning in warnings.iter().take(WARNINGS_TOLD) {
         talk.warning(warning);
     }
     if let Some(more) = warnings.len().checked_sub(WARNINGS_TOLD).filter(|more| *more > 0) {
-        talk.warning(&format!("and {more} more of the kind; `--json` has them all"));
+        talk.warning(&format!("and {more} more warnings; `--json` has them all"));
     }
     match args.json {
         true => report::print_json(&made.json(&args.output, &warnings))?,
@@ -68,7 +90,7 @@ struct Work<'a> {
     /// Of what no source gives a time.
     time: Option<i64>,
     bar: &'a crate::progress::Bar,
-    warnings: &'a mut Vec<String>,
+    warnings: Vec<String>,
     entries: u64,
 }
 
@@ -79,6 +101,7 @@ impl Work<'_> {
             Type::Ext(kind) => ext::make(self, volume, kind, output),
             Type::Vfat => fat::make(self, volume, output),
             Type::Swap => swap::make(self, volume, output),
+            Type::Raw => raw::make(self, volume, output),
         }
     }
 

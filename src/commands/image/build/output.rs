@@ -4,13 +4,14 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::Error;
 use imgfmt::ext::mkfs::Target;
 use tempfile::NamedTempFile;
 
+use super::writer::Writer;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 
@@ -25,6 +26,7 @@ pub(super) struct Place {
 pub(super) struct Output {
     place: Place,
     file: NamedTempFile,
+    writer: Writer,
     /// Where what is written begins, in bytes.
     pub(super) start: u64,
 }
@@ -66,14 +68,15 @@ impl Output {
     }
 
     /// The file, to be read and written.
-    pub(super) fn file(&self) -> io::Result<File> {
-        self.file.as_file().try_clone()
+    pub(super) fn file(&mut self) -> io::Result<File> {
+        self.writer.wait()?.try_clone()
     }
 
     /// End it: `len` bytes, synced, under its name.
-    pub(super) fn publish(self, len: u64) -> Result<()> {
+    pub(super) fn publish(mut self, len: u64) -> Result<()> {
         let Place { target, directory, force } = self.place;
         let fail = |error: &io::Error| Failure::host("cannot write", &target, error);
+        self.writer.wait().map_err(|e| fail(&e))?;
         let file = self.file.as_file();
         file.set_len(len).and_then(|()| file.sync_all()).map_err(|e| fail(&e))?;
         interrupt::check()?;
@@ -109,7 +112,9 @@ impl Place {
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(&self.directory)
             .map_err(|e| Failure::host("cannot write to", &self.directory, &e))?;
-        Ok(Output { place: self, file, start: 0 })
+        let writer = file.as_file().try_clone().map(Writer::new);
+        let writer = writer.map_err(|e| Failure::host("cannot write to", &self.directory, &e))?;
+        Ok(Output { place: self, file, writer, start: 0 })
     }
 }
 
@@ -118,7 +123,14 @@ impl Target for Output {
         if interrupt::asked() {
             return Err(io::Error::other(Error::Stopped));
         }
-        self.file.as_file().write_all_at(bytes, self.start + offset)
+        self.writer.write(self.start + offset, bytes)
+    }
+
+    fn write_buffer(&mut self, offset: u64, buffer: Vec<u8>, len: usize) -> io::Result<Vec<u8>> {
+        if interrupt::asked() {
+            return Err(io::Error::other(Error::Stopped));
+        }
+        self.writer.write_buffer(self.start + offset, buffer, len)
     }
 }
 

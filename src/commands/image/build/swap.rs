@@ -33,6 +33,7 @@ pub(super) fn make(
         .map_err(|e| output::failure(&imgfmt::Error::io("writing the header", e)))?;
     Ok(VolumeMade {
         kind: Type::Swap,
+        partition: None,
         start,
         len,
         uuid: Uuid::to_string(&uuid),
