@@ -84,6 +84,8 @@ pub struct Volume {
     pub label: Option<String>,
     /// Its UUID; of a FAT its first four bytes are the volume's number.
     pub uuid: Option<Uuid>,
+    /// Which of a disk's partitions it is: two of the same content are still two. 0 where it is bare.
+    pub number: u32,
     /// What all that is left open is derived from; without one, the content.
     pub seed: Option<String>,
     /// Features in mke2fs's words.
@@ -114,6 +116,7 @@ impl Volume {
             size,
             label: None,
             uuid: None,
+            number: 0,
             seed: None,
             features: String::new(),
             profile: None,

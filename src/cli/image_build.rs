@@ -149,8 +149,8 @@ impl ImageBuildArgs {
         let seed = self.seed.clone().or(disk.seed.clone());
         let mut disk = Disk { id: self.uuid.or(disk.id), seed, ..disk }.with_size(self.size)?;
         for (number, part) in (1..).zip(&mut disk.parts) {
-            // Two partitions of the same content are still two.
-            part.volume.seed = disk.seed.as_ref().map(|seed| format!("{seed}/{number}"));
+            part.volume.seed.clone_from(&disk.seed);
+            part.volume.number = number;
         }
         Ok(Some(disk))
     }

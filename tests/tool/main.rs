@@ -5,6 +5,7 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_build;
 mod image_files;
 mod image_grow;
 mod image_info;

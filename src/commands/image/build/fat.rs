@@ -238,7 +238,7 @@ impl<'a> Filler<'a> {
         }
         if !path.as_os_str().is_empty() {
             self.fs().remove(path)?;
-            self.forget(path, true);
+            self.forget(path);
         }
         Ok(())
     }
@@ -252,7 +252,7 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    fn forget(&mut self, path: &Path, _below: bool) {
+    fn forget(&mut self, path: &Path) {
         self.spellings.remove(&path.to_string_lossy().to_lowercase());
     }
 }

@@ -7,6 +7,7 @@ use imgfmt::{Error, Result};
 use super::input::Input;
 use crate::build::Owners;
 use crate::interrupt;
+use crate::progress::Bar;
 
 /// A filter before a sink.
 pub(super) struct Filter<'a> {
@@ -16,6 +17,9 @@ pub(super) struct Filter<'a> {
     time: Option<i64>,
     is_host: bool,
     entries: u64,
+    /// Hears of content where the source itself does not tell how far it has come.
+    bar: Option<&'a Bar>,
+    bytes: u64,
 }
 
 impl<'a> Filter<'a> {
@@ -24,8 +28,10 @@ impl<'a> Filter<'a> {
         input: &Input,
         owners: &'a Owners,
         time: Option<i64>,
+        bar: &'a Bar,
     ) -> Self {
-        Self { to, owners, time, is_host: input.is_host(), entries: 0 }
+        let (is_host, bar) = (input.is_host(), input.is_walked().then_some(bar));
+        Self { to, owners, time, is_host, entries: 0, bar, bytes: 0 }
     }
 
     /// How many entries there were.
@@ -55,6 +61,11 @@ impl Sink for Filter<'_> {
         if meta.ctime.is_none() {
             meta.ctime = Some(self.time.map_or(meta.mtime, |secs| Time { secs, nanos: 0 }));
         }
-        self.to.entry(&entry, content, warn)
+        self.to.entry(&entry, content, warn)?;
+        self.bytes = self.bytes.saturating_add(entry.content_len());
+        if let Some(bar) = self.bar {
+            bar.set(self.bytes, 0);
+        }
+        Ok(())
     }
 }

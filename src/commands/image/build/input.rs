@@ -92,10 +92,12 @@ impl Inputs {
 
     /// What a volume's UUIDs are derived from.
     pub(super) fn seed(&self, volume: &Volume) -> Vec<u8> {
+        let number = volume.number.to_le_bytes();
         if let Some(seed) = &volume.seed {
-            return seed.clone().into_bytes();
+            return [&number[..], seed.as_bytes()].concat();
         }
         let mut hash = Sha256::new();
+        hash.update(number);
         let names = [volume.kind.name(), volume.label.as_deref().unwrap_or_default()];
         let heads = self.all.iter().map(|input| &*input.head);
         for part in names.into_iter().map(str::as_bytes).chain(heads) {
@@ -164,6 +166,11 @@ impl Input {
     /// Whether its times are the host's own.
     pub(super) fn is_host(&self) -> bool {
         matches!(self.kind, Kind::Dir)
+    }
+
+    /// Whether it is read file by file, and not as a stream.
+    pub(super) fn is_walked(&self) -> bool {
+        matches!(self.kind, Kind::Dir | Kind::Oci { .. })
     }
 
     fn dir(mut self, args: &ImageBuildArgs) -> Result<Self> {

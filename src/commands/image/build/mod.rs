@@ -108,7 +108,7 @@ impl Work<'_> {
     /// Look at all sources before they are fed.
     fn look(&mut self, volume: &Volume, sink: &mut dyn imgfmt::archive::Sink) -> Result<()> {
         for input in &self.inputs.all {
-            let mut filter = Filter::new(sink, input, &volume.owners, self.time);
+            let mut filter = Filter::new(sink, input, &volume.owners, self.time, self.bar);
             // What is to be warned of is told when they are fed.
             let fed = input.feed(&mut filter, self.bar, &mut |_| {});
             fed.map_err(|error| failure(input, &error))?;
@@ -119,7 +119,7 @@ impl Work<'_> {
     /// Feed all sources to `sink`.
     fn feed(&mut self, volume: &Volume, sink: &mut dyn imgfmt::archive::Sink) -> Result<()> {
         for input in &self.inputs.all {
-            let mut filter = Filter::new(sink, input, &volume.owners, self.time);
+            let mut filter = Filter::new(sink, input, &volume.owners, self.time, self.bar);
             let fed = input.feed(&mut filter, self.bar, &mut |warning| {
                 self.warnings.push(format!("{}: {warning}", input.name()));
             });

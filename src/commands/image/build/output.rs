@@ -148,7 +148,7 @@ pub(super) fn failure(error: &Error) -> Failure {
         Error::Stopped => Failure::Interrupted { edited: Vec::new() },
         Error::NoSpace(what) => Failure::new(format!("it does not fit: {what}"))
             .hint("give it more room with `--size`; `--size auto` takes what it needs"),
-        Error::Io { what, source } => Failure::host(what, Path::new("the image"), source),
+        Error::Io { source, .. } => Failure::host("cannot write", Path::new("the image"), source),
         _ => Failure::new(error.to_string()),
     }
 }
