@@ -88,8 +88,18 @@ fn a_sparse_file_of_5_gib_stays_one() {
         site.succeeds(&["image", "build", "-o", image, source]);
         e2fsck(&site.path(image));
         assert!(fs::metadata(site.path(image)).unwrap().len() < 16 << 20);
+        // All of it takes seconds to read: the bytes that are there, and where.
+        let script = format!(
+            "mkdir -p mnt && mount -o loop,ro {image} mnt && stat -c %s mnt/sparse && \
+             dd if=mnt/sparse bs=1 skip=4444444440 count=12 status=none | od -An -c; \
+             until umount mnt; do :; done 2> /dev/null"
+        );
+        let expected = "5368709120\n  \\0  \\0  \\0  \\0   d   a   t   a  \\0  \\0  \\0  \\0\n";
+        assert_eq!(sh(&site, &script), expected);
     }
-    compare(&site, "a.img", "t.tar");
+    if std::env::var_os("AUTOXEN_LONG").is_some() {
+        compare(&site, "a.img", "t.tar");
+    }
 }
 
 #[test]
