@@ -3,6 +3,7 @@
 mod convert;
 mod grow;
 mod image;
+mod image_build;
 mod inside;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 pub use convert::{ImageConvertArgs, ImageFormat};
 pub use grow::{GrowTo, ImageGrowArgs};
 pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image_build::ImageBuildArgs;
 pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,

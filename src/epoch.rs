@@ -9,16 +9,22 @@ const EPOCH_MAX: i64 = (2 << 32) + 0x7fff_ffff;
 
 /// The time of every edit, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the clock.
 pub fn now() -> Result<i64> {
+    if let Some(given) = given()? {
+        return Ok(given);
+    }
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+}
+
+/// `SOURCE_DATE_EPOCH`, where it is set.
+pub fn given() -> Result<Option<i64>> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => match text.parse() {
-            Ok(seconds @ 0..=EPOCH_MAX) => Ok(seconds),
+            Ok(seconds @ 0..=EPOCH_MAX) => Ok(Some(seconds)),
             _ => Err(Failure::new(format!("SOURCE_DATE_EPOCH is no time that serves: `{text}`"))
                 .hint(format!("a number of seconds since 1970, from 0 to {EPOCH_MAX}"))),
         },
-        Err(std::env::VarError::NotPresent) => {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
-        }
+        Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::new(format!("SOURCE_DATE_EPOCH: {error}"))),
     }
 }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod build;
 pub mod bundle;
 pub mod cli;
 pub mod commands;

@@ -32,6 +32,15 @@ pub fn install(format: ProgressFormat) {
     let _ = FORMAT.set(format);
 }
 
+/// Rate and time left.
+const KNOWN_LEN: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+/// From a pipe: nobody knows how much is to come.
+const UNKNOWN_LEN: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("the template is a literal")
+}
+
 /// Shows progress, or does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -71,8 +80,7 @@ impl Progress {
 
 fn terminal_bar(what: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is a literal"));
+    bar.set_style(style(UNKNOWN_LEN));
     bar.set_message(what.to_owned());
     bar
 }
@@ -94,7 +102,8 @@ impl Bar {
         match &self.0 {
             Shown::Nowhere => {}
             Shown::Terminal(bar) => {
-                if total > 0 {
+                if total > 0 && bar.length() != Some(total) {
+                    bar.set_style(style(KNOWN_LEN));
                     bar.set_length(total);
                 }
                 bar.set_position(done);

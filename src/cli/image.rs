@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::convert::{CONVERT_EXAMPLES, ImageConvertArgs};
 use super::grow::{GROW_EXAMPLES, ImageGrowArgs};
+use super::image_build::ImageBuildArgs;
 use super::inside::{EditVerb, ReadVerb};
 
 const INFO_EXAMPLES: &str = "\
@@ -63,6 +64,8 @@ pub enum ImageCommand {
     /// Bring an image back after a crash: undo an interrupted edit, replay journals
     #[command(after_help = RECOVER_EXAMPLES)]
     Recover(ImageRecoverArgs),
+    /// Make a new image from archives, directories and container images
+    Build(Box<ImageBuildArgs>),
     /// Enlarge an image, its last partition and the ext file system in it
     #[command(after_help = GROW_EXAMPLES)]
     Grow(ImageGrowArgs),

@@ -8,6 +8,7 @@ use std::io::{self, Seek, SeekFrom};
 use fatfs::{FormatVolumeOptions, format_volume};
 
 use super::disk::Overlay;
+use super::geometry::Geometry;
 use super::with_fatfs;
 use crate::Volume;
 use crate::changes::Changes;
@@ -42,6 +43,35 @@ pub fn format(volume: Volume<'_>, volume_id: u32, label: Option<&str>) -> Result
     let written = device.into_written();
     overlay.keep(written);
     overlay.into_changes().map_err(describe)
+}
+
+/// How many bytes a cluster of a FAT of `len` bytes has, and how many clusters there are.
+///
+/// # Errors
+/// As [`format`].
+pub fn clusters(len: u64) -> Result<(u32, u32)> {
+    let changes = format(Volume::whole(&Zeros(len)), 0, None)?;
+    let mut sector = [0; 512];
+    changes.overlay(0, &mut sector);
+    let geometry = Geometry::parse(&sector, len)?;
+    Ok((geometry.cluster_len, geometry.cluster_count))
+}
+
+/// A volume of zeros.
+struct Zeros(u64);
+
+impl Storage for Zeros {
+    fn len(&self) -> u64 {
+        self.0
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match offset.checked_add(buf.len() as u64) {
+            Some(end) if end <= self.0 => buf.fill(0),
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
 }
 
 fn padded(label: &str) -> Result<[u8; 11]> {

@@ -52,7 +52,7 @@ impl Geometry {
         Self::parse(&sector, volume.len())
     }
 
-    fn parse(sector: &[u8; 512], len: u64) -> Result<Self> {
+    pub(super) fn parse(sector: &[u8; 512], len: u64) -> Result<Self> {
         let byte = |at: usize| u32::from(sector[at]);
         let short = |at: usize| byte(at) | byte(at + 1) << 8;
         let long = |at: usize| short(at) | short(at + 2) << 16;

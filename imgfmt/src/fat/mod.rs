@@ -39,7 +39,7 @@ use clock::Clock;
 use disk::{Device, Overlay};
 use geometry::Geometry;
 
-pub use format::format;
+pub use format::{clusters, format};
 
 /// The crate tells most of its errors by their text.
 const IS_A_DIRECTORY: &str = "Is a directory";

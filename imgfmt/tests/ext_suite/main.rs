@@ -8,6 +8,7 @@ mod crash;
 mod dirs;
 mod edit;
 mod fast_commit;
+mod filled;
 mod grow;
 mod hostile;
 mod in_place;

@@ -35,6 +35,7 @@ fn command(program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
     let package = match program {
         "mke2fs" | "e2fsck" | "debugfs" | "tune2fs" | "dumpe2fs" | "resize2fs" => "e2fsprogs",
         "stat" | "tar" | "cp" => "coreutils, tar",
+        "getfacl" => "acl",
         _ => "mount",
     };
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());

@@ -1,7 +1,9 @@
 //! `autoxen image`: verbs for an image, one a file.
 
 mod about;
+
 mod attributes;
+mod build;
 mod cat;
 mod choose;
 mod convert;
@@ -35,6 +37,7 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
     match &args.command {
         ImageCommand::Info(args) => info::run(args, talk),
         ImageCommand::Recover(args) => recover::run(args, talk),
+        ImageCommand::Build(args) => build::run(args, talk),
         ImageCommand::Read(ReadVerb::Ls(args)) => ls::run(args, talk),
         ImageCommand::Read(ReadVerb::Cat(args)) => cat::run(args, talk),
         ImageCommand::Edit(verb) => verbs::run(verb, talk),

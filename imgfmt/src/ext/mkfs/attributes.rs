@@ -5,15 +5,14 @@ use std::path::Path;
 
 use zerocopy::FromBytes;
 
-use crate::archive;
+use crate::archive::{self, Warn};
 use crate::error::{Error, Result};
 use crate::ext::checksum;
 use crate::ext::feature::Compat;
 use crate::ext::geometry::Geometry;
-use crate::ext::inode::Inode;
+use crate::ext::mkfs::inline;
 use crate::ext::mkfs::space::Space;
-use crate::ext::nr::{BlockNr, InodeNr};
-use crate::ext::ondisk::inode::BASE_LEN;
+use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::xattr::BlockHeader;
 use crate::ext::xattr::acl;
 use crate::ext::xattr::edit;
@@ -39,6 +38,8 @@ pub(super) struct Attributes {
 pub(super) struct Placed {
     /// What stands behind the fixed fields of the inode.
     pub(super) tail: Vec<u8>,
+    /// The same, before it was bytes.
+    pub(super) own: Vec<Xattr>,
     /// A block with the rest: its number, and what it is known by.
     pub(super) shared: Option<(u64, Vec<u8>)>,
 }
@@ -50,12 +51,22 @@ impl Attributes {
         geometry: &Geometry,
         path: &Path,
         xattrs: &[archive::Xattr],
-        space: &mut Space,
+        (space, warn): (&mut Space, &mut Warn<'_>),
     ) -> Result<Placed> {
-        if xattrs.is_empty() {
+        let mut all = Vec::new();
+        for xattr in xattrs {
+            match stored(path, xattr)? {
+                Some(xattr) => all.push(xattr),
+                None => warn(format!(
+                    "`/{}`: the extended attribute `{}` is left out: ext has no such",
+                    path.display(),
+                    String::from_utf8_lossy(&xattr.name)
+                )),
+            }
+        }
+        if all.is_empty() {
             return Ok(Placed::default());
         }
-        let mut all = xattrs.iter().map(|xattr| stored(path, xattr)).collect::<Result<Vec<_>>>()?;
         if !geometry.features.compat.contains(Compat::EXT_ATTR) {
             return Err(refusal(
                 path,
@@ -63,25 +74,17 @@ impl Attributes {
             ));
         }
         edit::sort(&mut all);
-        let mut inode = Inode::new(geometry, InodeNr(1));
-        inode.set_extra_isize(geometry.extra_isize);
-        let (mut own, mut rest) = (Vec::new(), Vec::new());
+        let (mut own, mut tail, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for xattr in all {
             own.push(xattr);
-            if !edit::put_in_inode(&mut inode, &own) {
-                rest.extend(own.pop());
+            match inline::tail(geometry, &own) {
+                Some(more) => tail = more,
+                None => rest.extend(own.pop()),
             }
         }
-        if !own.is_empty() {
-            edit::put_in_inode(&mut inode, &own);
-        }
-        let tail = match own.is_empty() {
-            true => Vec::new(),
-            false => inode.bytes()[BASE_LEN + usize::from(geometry.extra_isize)..].to_vec(),
-        };
         let shared =
             if rest.is_empty() { None } else { Some(self.share(geometry, path, &rest, space)?) };
-        Ok(Placed { tail, shared })
+        Ok(Placed { tail, own, shared })
     }
 
     fn share(
@@ -92,9 +95,16 @@ impl Attributes {
         space: &mut Space,
     ) -> Result<(u64, Vec<u8>)> {
         let Some(mut key) = edit::new_block(geometry.block_size, xattrs, 1) else {
+            let largest = xattrs.iter().max_by_key(|xattr| xattr.value.len());
+            let largest = largest.expect("there are some that do not fit the inode");
             return Err(refusal(
                 path,
-                "has extended attributes of more than a block (the feature `ea_inode` lifts that, and cannot be made)",
+                &format!(
+                    "has extended attributes of more than a block, `{}` of {} bytes the largest (the feature `ea_inode` \
+                     lifts that, and cannot be made)",
+                    String::from_utf8_lossy(&largest.full_name()),
+                    largest.value.len()
+                ),
             ));
         };
         // Behind the block, a number of those that are full tells blocks of the same content apart.
@@ -150,15 +160,10 @@ fn refusal(path: &Path, what: &str) -> Error {
     Error::WrongKind { path: path.to_owned(), what: what.to_owned() }
 }
 
-/// An attribute as ext stores it.
-fn stored(path: &Path, xattr: &archive::Xattr) -> Result<Xattr> {
+/// An attribute as ext stores it. `None` for one of a kind that other file systems have (`system.nfs4_acl`).
+fn stored(path: &Path, xattr: &archive::Xattr) -> Result<Option<Xattr>> {
     let name = String::from_utf8_lossy(&xattr.name);
-    let Some((index, rest)) = xattr::split_name(&xattr.name) else {
-        return Err(refusal(
-            path,
-            &format!("has the extended attribute `{name}`, which ext cannot hold"),
-        ));
-    };
+    let Some((index, rest)) = xattr::split_name(&xattr.name) else { return Ok(None) };
     if rest.len() > 255 {
         return Err(refusal(path, "has an extended attribute with a name of more than 255 bytes"));
     }
@@ -167,5 +172,5 @@ fn stored(path: &Path, xattr: &archive::Xattr) -> Result<Xattr> {
             .ok_or_else(|| refusal(path, &format!("has a `{name}` that is no ACL")))?,
         _ => xattr.value.clone(),
     };
-    Ok(Xattr { index, name: rest.to_vec(), value, has_inode: false })
+    Ok(Some(Xattr { index, name: rest.to_vec(), value, has_inode: false }))
 }

@@ -10,14 +10,15 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::archive::{Content, Entry, Kind, Meta, Sink, Warn};
+use crate::archive::{Content, Data, Entry, Kind, Meta, Sink, Warn};
 use crate::error::{Error, Result};
 use crate::ext::feature::{Compat, RoCompat};
 use crate::ext::inode::FileType;
-use crate::ext::mkfs::attributes::Attributes;
+use crate::ext::mkfs::attributes::{Attributes, Placed};
 use crate::ext::mkfs::contents::{Contents, LOST_AND_FOUND, ORPHAN_FILE};
 use crate::ext::mkfs::data::{self, Pending};
 use crate::ext::mkfs::directory::{self, Named, Place};
+use crate::ext::mkfs::inline;
 use crate::ext::mkfs::inodes::{LINKS_MAX, Record};
 use crate::ext::mkfs::layout::Layout;
 use crate::ext::mkfs::map::Piece;
@@ -30,6 +31,7 @@ use crate::ext::mkfs::tree::{Missing, Node, NodeKind, Tree};
 use crate::ext::nr::InodeNr;
 use crate::ext::ondisk::inode::{BLOCK_LEN, flag};
 use crate::ext::ops::device_words;
+use crate::ext::xattr::Xattr;
 
 /// How large the file system is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,11 +152,19 @@ impl<'a> Builder<'a> {
                     .iter()
                     .map(|(name, &inode)| Named { name, inode, kind: nodes[&inode].record.kind })
                     .collect();
-                let made = directory::directory(place, &entries)?;
-                if made.is_indexed {
-                    record.flags |= flag::INDEX;
+                let inline = inline::room(&layout.geometry, &node.own)
+                    .filter(|_| nr != InodeNr::ROOT.0)
+                    .and_then(|room| inline::directory(place, &entries, room))
+                    .is_some_and(|bytes| {
+                        inline::store(&layout.geometry, &mut record, &node.own, &bytes)
+                    });
+                if !inline {
+                    let made = directory::directory(place, &entries)?;
+                    if made.is_indexed {
+                        record.flags |= flag::INDEX;
+                    }
+                    self.contents.put_dir(nr, &mut record, &made.bytes)?;
                 }
-                self.contents.put_dir(nr, &mut record, &made.bytes)?;
             }
             if let Some(node) = nodes.get_mut(&nr) {
                 node.record = record;
@@ -203,7 +213,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Give a record owner, permissions, times and attributes of an entry; a node loses those that it had.
-    fn set_meta(&mut self, entry: &Entry, record: &mut Record) -> Result<Option<Vec<u8>>> {
+    fn set_meta(
+        &mut self,
+        entry: &Entry,
+        record: &mut Record,
+        warn: &mut Warn<'_>,
+    ) -> Result<Placed> {
         let Meta { mode, uid, gid, mtime, atime, ctime } = entry.meta;
         (record.mode, record.uid, record.gid) = (mode, uid, gid);
         record.mtime = (mtime.secs, mtime.nanos);
@@ -214,22 +229,22 @@ impl<'a> Builder<'a> {
             &layout.geometry,
             entry.path.as_path(),
             &entry.xattrs,
-            &mut self.contents.space,
+            (&mut self.contents.space, warn),
         )?;
-        record.tail = placed.tail;
+        record.tail.clone_from(&placed.tail);
         record.blocks += u64::from(placed.shared.is_some());
         record.file_acl = placed.shared.as_ref().map_or(0, |(block, _)| *block);
-        Ok(placed.shared.map(|(_, key)| key))
+        Ok(placed)
     }
 
     /// A directory that is there takes what its entry says.
-    fn change_dir(&mut self, entry: &Entry, nr: u32) -> Result<()> {
+    fn change_dir(&mut self, entry: &Entry, nr: u32, warn: &mut Warn<'_>) -> Result<()> {
         let mut record = self.tree.node(nr).record.clone();
         record.blocks = 0;
-        let shared = self.set_meta(entry, &mut record)?;
+        let placed = self.set_meta(entry, &mut record, warn)?;
         let node = self.tree.node_mut(nr);
-        node.record = record;
-        let old = std::mem::replace(&mut node.shared, shared);
+        (node.record, node.own) = (record, placed.own);
+        let old = std::mem::replace(&mut node.shared, placed.shared.map(|(_, key)| key));
         if let Some(block) = old.and_then(|key| self.attributes.release(&key)) {
             let run = Run { start: block, len: 1 };
             self.dirty.insert(run);
@@ -249,9 +264,9 @@ impl<'a> Builder<'a> {
     fn put_new(
         &mut self,
         entry: &Entry,
-        dir: u32,
-        name: &[u8],
+        (dir, name): (u32, &[u8]),
         content: &mut Content<'_>,
+        warn: &mut Warn<'_>,
     ) -> Result<()> {
         let kind = match &entry.kind {
             Kind::File { .. } => FileType::File,
@@ -262,7 +277,8 @@ impl<'a> Builder<'a> {
             _ => FileType::Socket,
         };
         let mut record = Record::new(kind, 0, self.contents.layout.time);
-        let shared = self.set_meta(entry, &mut record)?;
+        let Placed { own, shared, .. } = self.set_meta(entry, &mut record, warn)?;
+        let shared = shared.map(|(_, key)| key);
         if kind == FileType::Symlink {
             // Linux knows no other: what archives say of it is of other systems.
             record.mode = 0o777;
@@ -276,16 +292,7 @@ impl<'a> Builder<'a> {
         let mut node = Node::new(self.tree.node(nr).record.clone(), NodeKind::Other);
         match &entry.kind {
             Kind::File { len, data } => {
-                node.record.size = *len;
-                let pieces = data::write(
-                    (*len, data),
-                    content,
-                    &mut self.contents.space,
-                    &mut self.pending,
-                    self.contents.target,
-                    self.contents.layout.block_size(),
-                )?;
-                self.map(nr, &mut node, &pieces)?;
+                self.put_content(nr, &mut node, &own, (*len, data), content)?;
             }
             Kind::Symlink(text) => self.put_symlink(entry, nr, &mut node, text)?,
             Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
@@ -302,6 +309,38 @@ impl<'a> Builder<'a> {
         let kept = self.tree.node_mut(nr);
         (kept.record, kept.runs) = (node.record, node.runs);
         Ok(())
+    }
+
+    /// The content of a file: in the inode where it may lie there and fits, else in blocks.
+    fn put_content(
+        &mut self,
+        nr: u32,
+        node: &mut Node,
+        own: &[Xattr],
+        (len, data): (u64, &Data),
+        content: &mut Content<'_>,
+    ) -> Result<()> {
+        let layout = Rc::clone(&self.contents.layout);
+        let room = inline::room(&layout.geometry, own).unwrap_or(0) as u64;
+        if (1..=room).contains(&len) && *data == Data::Whole {
+            let mut bytes = vec![0; usize::try_from(len).expect("less than an inode")];
+            if content.read(&mut bytes)? < bytes.len() {
+                return Err(Error::Archive("content is shorter than its entry says".into()));
+            }
+            let fits = inline::store(&layout.geometry, &mut node.record, own, &bytes);
+            debug_assert!(fits, "there is room");
+            return Ok(());
+        }
+        node.record.size = len;
+        let pieces = data::write(
+            (len, data),
+            content,
+            &mut self.contents.space,
+            &mut self.pending,
+            self.contents.target,
+            layout.block_size(),
+        )?;
+        self.map(nr, node, &pieces)
     }
 
     /// A short text stands in the place of the map.
@@ -367,7 +406,7 @@ impl Sink for Builder<'_> {
         &mut self,
         entry: &Entry,
         content: &mut Content<'_>,
-        _warn: &mut Warn<'_>,
+        warn: &mut Warn<'_>,
     ) -> Result<()> {
         let new_dir = self.new_dir();
         match &entry.kind {
@@ -388,7 +427,7 @@ impl Sink for Builder<'_> {
         let place = self.tree.place(&entry.path, Missing::Make, &new_dir)?;
         let Some((dir, name)) = place else {
             return match entry.kind {
-                Kind::Dir => self.change_dir(entry, InodeNr::ROOT.0),
+                Kind::Dir => self.change_dir(entry, InodeNr::ROOT.0, warn),
                 _ => Err(wrong(entry, "is the root, and no directory".into())),
             };
         };
@@ -403,7 +442,7 @@ impl Sink for Builder<'_> {
                         self.tree.insert(dir, name, Node::new(new_dir, kind))?
                     }
                 };
-                self.change_dir(entry, nr)
+                self.change_dir(entry, nr, warn)
             }
             Kind::HardLink(to) => {
                 let target = self.tree.find(to, &new_dir)?;
@@ -421,7 +460,7 @@ impl Sink for Builder<'_> {
             }
             _ => {
                 self.replace(entry, dir, name)?;
-                self.put_new(entry, dir, name, content)
+                self.put_new(entry, (dir, name), content, warn)
             }
         }
     }

@@ -13,29 +13,33 @@ const BUFFER_LEN: usize = 1 << 20;
 pub(super) struct Pending {
     /// Where the first byte of the buffer belongs, in bytes.
     start: u64,
+    /// Always as long as it gets; what was there before is overwritten.
     buffer: Vec<u8>,
+    /// How much of it waits.
+    len: usize,
 }
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { start: 0, buffer: Vec::with_capacity(BUFFER_LEN) }
+        Self { start: 0, buffer: vec![0; BUFFER_LEN], len: 0 }
     }
 
     /// Write what there is.
     pub(super) fn flush(&mut self, target: &mut dyn Target) -> Result<()> {
-        if !self.buffer.is_empty() {
-            target
-                .write_at(self.start, &self.buffer)
+        if self.len > 0 {
+            let full = std::mem::take(&mut self.buffer);
+            self.buffer = target
+                .write_buffer(self.start, full, self.len)
                 .map_err(|e| Error::io(format!("writing at byte {}", self.start), e))?;
         }
-        self.start += self.buffer.len() as u64;
-        self.buffer.clear();
+        self.start += self.len as u64;
+        self.len = 0;
         Ok(())
     }
 
     /// What comes next belongs to `offset`.
     fn seek(&mut self, offset: u64, target: &mut dyn Target) -> Result<()> {
-        if self.start + self.buffer.len() as u64 != offset {
+        if self.start + self.len as u64 != offset {
             self.flush(target)?;
             self.start = offset;
         }
@@ -50,18 +54,22 @@ impl Pending {
         target: &mut dyn Target,
     ) -> Result<()> {
         while len > 0 {
-            if self.buffer.len() == BUFFER_LEN {
+            if self.len == self.buffer.len() {
                 self.flush(target)?;
             }
-            let at = self.buffer.len();
-            let room = BUFFER_LEN - at;
-            let here = usize::try_from(len).map_or(room, |len| len.min(room));
-            self.buffer.resize(at + here, 0);
-            if let Some(content) = content.as_deref_mut()
-                && content.read(&mut self.buffer[at..])? < here
-            {
-                return Err(Error::Archive("content is shorter than its entry says".into()));
+            let room = &mut self.buffer[self.len..];
+            let here = usize::try_from(len).map_or(room.len(), |len| len.min(room.len()));
+            match content.as_deref_mut() {
+                None => room[..here].fill(0),
+                Some(content) => {
+                    if content.read(&mut room[..here])? < here {
+                        return Err(Error::Archive(
+                            "content is shorter than its entry says".into(),
+                        ));
+                    }
+                }
             }
+            self.len += here;
             len -= here as u64;
         }
         Ok(())

@@ -64,18 +64,23 @@ impl Place<'_> {
     /// A block of these entries, the last of which reaches its end. Without any, it is one unused entry.
     fn leaf(&self, entries: &[Named<'_>]) -> Vec<u8> {
         let mut block = vec![0; self.geometry.block_size];
-        let (mut at, room) = (0, self.room());
+        self.fill(&mut block[..self.room()], entries);
+        self.seal_leaf(&mut block);
+        block
+    }
+
+    /// Fill `area` with these entries, which fit it.
+    pub(super) fn fill(&self, area: &mut [u8], entries: &[Named<'_>]) {
+        let (mut at, room) = (0, area.len());
         if entries.is_empty() {
-            block[..HEADER_LEN].copy_from_slice(Header::new(0, room, 0, 0).as_bytes());
+            area[..HEADER_LEN].copy_from_slice(Header::new(0, room, 0, 0).as_bytes());
         }
         for (index, entry) in entries.iter().enumerate() {
             let len = entry_len(entry.name.len());
             let is_last = index + 1 == entries.len();
-            self.put(&mut block[at..], entry, if is_last { room - at } else { len });
+            self.put(&mut area[at..], entry, if is_last { room - at } else { len });
             at += len;
         }
-        self.seal_leaf(&mut block);
-        block
     }
 
     fn put(&self, at: &mut [u8], entry: &Named<'_>, rec_len: usize) {

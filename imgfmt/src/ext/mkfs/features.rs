@@ -166,6 +166,15 @@ fn check(features: Features) -> Result<()> {
             )));
         }
     }
+    if compat.contains(Compat::RESIZE_INODE)
+        && !ro_compat.contains(RoCompat::SPARSE_SUPER)
+        && !compat.contains(Compat::SPARSE_SUPER2)
+    {
+        return Err(refusal(
+            "an ext file system with the feature `resize_inode` and without `sparse_super`, which it needs \
+             (`^resize_inode` turns the first one off)",
+        ));
+    }
     if compat.contains(Compat::RESIZE_INODE) && incompat.contains(Incompat::META_BG) {
         return Err(refusal(
             "an ext file system with both `resize_inode` and `meta_bg`: two ways to grow exclude each other \
@@ -216,6 +225,12 @@ mod tests {
                 Kind::Ext4,
                 "^extent",
                 "cannot make an ext file system with the feature `64bit` and without `extent`, which it needs",
+            ),
+            (
+                Kind::Ext4,
+                "^sparse_super",
+                "cannot make an ext file system with the feature `resize_inode` and without `sparse_super`, which it needs \
+                 (`^resize_inode` turns the first one off)",
             ),
             (
                 Kind::Ext4,

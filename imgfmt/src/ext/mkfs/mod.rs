@@ -39,7 +39,7 @@
 //! | directory entries' unused space | zeros | `mke2fs` leaves what its memory held |
 //! | a flex group of one group | its tables follow one another | `mke2fs` leaves room for 15 more groups there |
 //! | blocks kept for root, where inodes are so many that groups shrink | 5 % of all | `mke2fs` takes the count of an earlier try |
-//! | `inline_data`: `lost+found` | as long as without | `mke2fs` begins it in the inode, and makes it one block shorter |
+//! | `inline_data`: root and `lost+found` | blocks, as without | `mke2fs` begins them in the inode |
 //!
 //! What cannot be made is refused by its name: `bigalloc`, `casefold`, `ea_inode`, `encrypt`, `mmp`, `quota`, a journal on
 //! another device, and what nobody makes any more.
@@ -51,6 +51,7 @@ mod data;
 mod derive;
 mod directory;
 mod features;
+mod inline;
 mod inodes;
 mod journal;
 mod layout;

@@ -11,6 +11,7 @@ use crate::ext::mkfs::inodes::Record;
 use crate::ext::mkfs::map::Piece;
 use crate::ext::mkfs::runs::Run;
 use crate::ext::nr::InodeNr;
+use crate::ext::xattr::Xattr;
 
 /// The most symbolic links on the way to a file.
 const LINKS_FOLLOWED_MAX: u32 = 40;
@@ -25,6 +26,8 @@ pub(super) struct Node {
     pub(super) kind: NodeKind,
     /// Its block of attributes among those that are shared.
     pub(super) shared: Option<Vec<u8>>,
+    /// Attributes in the inode of a directory, whose content may come to lie beside them.
+    pub(super) own: Vec<Xattr>,
 }
 
 /// What hangs below an inode.
@@ -39,7 +42,7 @@ pub(super) enum NodeKind {
 
 impl Node {
     pub(super) fn new(record: Record, kind: NodeKind) -> Self {
-        Self { record, runs: Vec::new(), kind, shared: None }
+        Self { record, runs: Vec::new(), kind, shared: None, own: Vec::new() }
     }
 
     /// The blocks of `pieces`, and of the nodes of their map.
