@@ -48,7 +48,7 @@ pub fn format(volume: Volume<'_>, volume_id: u32, label: Option<&str>) -> Result
 /// How many bytes a cluster of a FAT of `len` bytes has, and how many clusters there are.
 ///
 /// # Errors
-/// As [`format`].
+/// As [`format()`].
 pub fn clusters(len: u64) -> Result<(u32, u32)> {
     let changes = format(Volume::whole(&Zeros(len)), 0, None)?;
     let mut sector = [0; 512];

@@ -1,4 +1,4 @@
-//! A new file system: [`Layout`] decides everything and writes nothing, [`write`] writes it empty, [`Builder`]
+//! A new file system: [`Layout`] decides everything and writes nothing, [`write()`] writes it empty, [`Builder`]
 //! fills it from a stream of entries.
 //!
 //! ```

@@ -93,7 +93,7 @@ fn from_kernel(list: &[u8]) -> Option<Vec<u8>> {
     Some(acl)
 }
 
-/// An ACL as ext stores it, which is what [`Fs::xattrs`](super::Fs::xattrs) returns, as `setxattr` takes it (`struct
+/// An ACL as ext stores it, which is what [`Fs::xattrs`](crate::ext::Fs::xattrs) returns, as `setxattr` takes it (`struct
 /// posix_acl_xattr_header`, version 2). `None` where the value is not an ACL.
 pub fn acl_to_kernel(value: &[u8]) -> Option<Vec<u8>> {
     let acl = from_kernel_or_disk(value).filter(|acl| acl.len() > 4)?;
