@@ -262,7 +262,8 @@ impl Read for RunReader<'_> {
 }
 
 fn meta(stat: &Stat) -> Meta {
-    let time = |secs: i64, nanos: u64| Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
+    // The number of nanoseconds has another sign in the interface by way of libc.
+    let time = |secs: i64, nanos| Time { secs, nanos: u32::try_from(nanos).unwrap_or(0) };
     Meta {
         mode: u16::try_from(stat.st_mode & 0o7777).expect("twelve bits"),
         uid: stat.st_uid,
