@@ -227,3 +227,16 @@ fn a_mutated_archive_is_an_error_or_a_tree() {
     }
     assert!(sound > 100 && refused > 100, "{sound} {refused}");
 }
+
+#[test]
+fn a_global_header_speaks_for_no_file_alone() {
+    let global = member("x", b'g', b"25 SCHILY.xattr.user.x=a\n16 comment=abcd\n13 mtime=7.5\n");
+    let lines = of_tar(&whole(&[global, member("a", b'0', b""), member("b", b'0', b"")]));
+    let lines = lines.expect("the rest is sound");
+    assert!(!lines.contains("user.x"), "{lines}");
+    assert_eq!(lines.matches(" 7.500000000 ").count(), 2, "{lines}");
+    assert_eq!(lines.matches("attributes or holes").count(), 1, "{lines}");
+    let large = member("x", b'g', &[b'\n'; 65537]);
+    let error = of_tar(&whole(&[large])).expect_err("too large").to_string();
+    assert!(error.ends_with("global PAX header of 65537 bytes, more than 65536"), "{error}");
+}

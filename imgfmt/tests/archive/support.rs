@@ -141,6 +141,8 @@ pub(crate) fn attributes(dir: &Path) {
         run("setfattr", &["-h", "-n", name, "-v", value, text(&dir.join(file))]);
     };
     set("block", "user.text", "a=b");
+    set("block", "user.a=b", "value");
+    set("block", "user.p%q%25", "value");
     set("block", "user.bytes", "0x000a0d3dff0a");
     set("block", "security.capability", "0x0100000200040000000000000000000000000000");
     set("deep", "trusted.t", "x");

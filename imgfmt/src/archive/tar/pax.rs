@@ -9,10 +9,16 @@ use crate::archive::entry::{Time, Xattr};
 
 /// The longest PAX header that is read, in bytes.
 pub(super) const CAP: u64 = 16 << 20;
+/// The longest global one: it is kept for every entry that follows, and says little (of `git archive`, the commit).
+pub(super) const GLOBAL_CAP: u64 = 64 << 10;
 /// The longest value of an attribute, in bytes (`XATTR_SIZE_MAX`).
 const VALUE_CAP: usize = 64 << 10;
 /// The longest name of an attribute, in bytes (`XATTR_NAME_MAX`).
 const NAME_CAP: usize = 255;
+/// How many attributes an entry may have: far more than any file system keeps.
+const XATTRS_CAP: usize = 1024;
+/// What is left out of an ACL that no file system of Linux keeps.
+const NFS4_ACL: &str = "an ACL of NFSv4";
 
 /// What headers before an entry say about it; `None` where they say nothing.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +74,8 @@ impl Extra {
             b"SCHILY.devminor" => self.minor = parsed(value, number)?,
             b"SCHILY.acl.access" => self.acl(b"system.posix_acl_access", value)?,
             b"SCHILY.acl.default" => self.acl(b"system.posix_acl_default", value)?,
-            b"SCHILY.acl.ace" => self.dropped.push("an ACL of NFSv4"),
+            b"SCHILY.acl.ace" if self.dropped.is_empty() => self.dropped.push(NFS4_ACL),
+            b"SCHILY.acl.ace" => {}
             b"RHT.security.selinux" => {
                 // The kernel keeps labels with the NUL behind them, the archive does not.
                 let label = [text(value), b"\0"].concat();
@@ -76,7 +83,7 @@ impl Extra {
             }
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    put(&mut self.xattrs, name, value.to_vec())?;
+                    put(&mut self.xattrs, &unescaped(name), value.to_vec())?;
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     let name = percent_decoded(name).ok_or("has a name that is not encoded")?;
                     let value = base64_decoded(value).ok_or("is not base64")?;
@@ -87,6 +94,16 @@ impl Extra {
             }
         }
         Ok(())
+    }
+
+    /// Forget what belongs to one file alone, and so can stand in no header for all that follow.
+    ///
+    /// Returns whether there was any.
+    pub(super) fn forget_own(&mut self) -> bool {
+        let xattrs = std::mem::take(&mut self.xattrs).len() + std::mem::take(&mut self.weak).len();
+        let sparse = std::mem::take(&mut self.sparse);
+        let dropped = std::mem::take(&mut self.dropped);
+        xattrs > 0 || sparse != Hints::default() || !dropped.is_empty()
     }
 
     fn acl(&mut self, name: &[u8], text: &[u8]) -> Result<(), String> {
@@ -183,14 +200,45 @@ fn put(all: &mut Vec<Xattr>, name: &[u8], value: Vec<u8>) -> Result<(), String> 
     if value.len() > VALUE_CAP {
         return Err(format!("has {} bytes, an attribute at most {VALUE_CAP}", value.len()));
     }
+    let is_full = all.len() == XATTRS_CAP;
     match all.iter_mut().find(|xattr| xattr.name == name) {
         Some(xattr) => xattr.value = value,
+        None if is_full => return Err(format!("is one of more than {XATTRS_CAP} attributes")),
         None => all.push(Xattr { name: name.to_vec(), value }),
     }
     Ok(())
 }
 
-/// `%3D` is `=`.
+/// The name in a `SCHILY.xattr.` record: GNU tar and libarchive write `=` as `%3D` and `%` as `%25`, and nothing else so.
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&first, after)) = rest.split_first() {
+        let byte;
+        (byte, rest) = match rest {
+            [b'%', b'3', b'D', after @ ..] => (b'=', after),
+            [b'%', b'2', b'5', after @ ..] => (b'%', after),
+            _ => (first, after),
+        };
+        plain.push(byte);
+    }
+    plain
+}
+
+/// What [`unescaped`] reads.
+pub(super) fn escaped(name: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'=' => escaped.extend(b"%3D"),
+            b'%' => escaped.extend(b"%25"),
+            _ => escaped.push(*byte),
+        }
+    }
+    escaped
+}
+
+/// `%3D` is `=`, and so with all other bytes: libarchive's own records.
 fn percent_decoded(name: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(name.len());
     let mut rest = name;
@@ -283,6 +331,26 @@ mod tests {
         let records = b"30 LIBARCHIVE.xattr.user.x=YQ\n25 SCHILY.xattr.user.x=b\n";
         let mut extra = read(records).expect("records");
         assert_eq!(extra.take_xattrs(), [xattr(b"user.x", b"b")]);
+    }
+
+    #[test]
+    fn names_of_attributes_are_escaped_as_gnu_tar_does() {
+        let records = b"35 SCHILY.xattr.user.a%3Db%25%41=v\n";
+        let mut extra = read(records).expect("records");
+        assert_eq!(extra.take_xattrs(), [xattr(b"user.a=b%%41", b"v")]);
+        assert_eq!(escaped(b"user.a=b%%41"), b"user.a%3Db%25%2541");
+    }
+
+    #[test]
+    fn more_attributes_than_a_file_has_are_refused() {
+        let mut extra = Extra::default();
+        let record = |nr: usize| format!("28 SCHILY.xattr.user.{nr:04}=v\n");
+        for nr in 0..XATTRS_CAP {
+            extra.read(record(nr).as_bytes()).expect("one more");
+        }
+        extra.read(record(0).as_bytes()).expect("the same once more");
+        let error = extra.read(record(XATTRS_CAP).as_bytes()).expect_err("too many");
+        assert!(error.ends_with("is one of more than 1024 attributes"), "{error}");
     }
 
     #[test]

@@ -36,10 +36,13 @@ pub struct TarSource<'a> {
 struct Stream<'a> {
     from: BufReader<Box<dyn Read + 'a>>,
     taken: u64,
+    /// A block that was looked at and is still to be taken.
+    ahead: Option<[u8; BLOCK]>,
 }
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        debug_assert!(self.ahead.is_none(), "what was looked at is a header or padding");
         let count = self.from.read(buf)?;
         self.taken += count as u64;
         Ok(count)
@@ -49,6 +52,10 @@ impl Read for Stream<'_> {
 impl Stream<'_> {
     /// The next block. `None` where the bytes end before it.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        if let Some(block) = self.ahead.take() {
+            self.taken += BLOCK as u64;
+            return Ok(Some(block));
+        }
         let mut block = [0; BLOCK];
         if self.from.fill_buf().map_err(from_io)?.is_empty() {
             return Ok(None);
@@ -57,7 +64,23 @@ impl Stream<'_> {
         Ok(Some(block))
     }
 
+    /// The next block, which is taken by [`block`](Self::block) or [`skip`](Self::skip) next.
+    ///
+    /// # Errors
+    /// Fewer bytes than a block are left: nothing that may follow is shorter.
+    fn peek(&mut self) -> Result<[u8; BLOCK]> {
+        let mut block = [0; BLOCK];
+        self.from.read_exact(&mut block).map_err(from_io)?;
+        self.ahead = Some(block);
+        Ok(block)
+    }
+
+    /// Leave out `len` bytes: whole blocks, where one was looked at.
     fn skip(&mut self, mut len: u64) -> Result<()> {
+        if len > 0 && self.ahead.take().is_some() {
+            self.taken += BLOCK as u64;
+            len -= BLOCK as u64;
+        }
         while len > 0 {
             let available = self.from.fill_buf().map_err(from_io)?.len();
             if available == 0 {
@@ -104,7 +127,11 @@ impl<'a> TarSource<'a> {
     /// The archive that `from` yields from here on.
     pub fn new(from: impl Read + 'a) -> Self {
         let from = BufReader::with_capacity(CHUNK, Box::new(from) as Box<dyn Read + 'a>);
-        Self { from: Stream { from, taken: 0 }, global: Extra::default(), took_root_off: false }
+        Self {
+            from: Stream { from, taken: 0, ahead: None },
+            global: Extra::default(),
+            took_root_off: false,
+        }
     }
 
     /// The next header of a member, with what came before it. `None` at the end of the archive.
@@ -143,9 +170,16 @@ impl<'a> TarSource<'a> {
                     has_pax = true;
                 }
                 b'g' => {
-                    let records = self.small(size(pax::CAP, "global PAX header")?)?;
+                    let records = self.small(size(pax::GLOBAL_CAP, "global PAX header")?)?;
                     self.global.read(&records).map_err(|what| at.wrong(what))?;
+                    if self.global.forget_own() {
+                        warn(format!(
+                            "the header at byte {} gives attributes or holes to all files that follow: left out",
+                            at.0
+                        ));
+                    }
                     extra.read(&records).map_err(|what| at.wrong(what))?;
+                    extra.forget_own();
                 }
                 b'L' => {
                     let name = self.small(size(PATH_CAP as u64 + 1, "long name")?)?;
@@ -269,11 +303,8 @@ impl<'a> TarSource<'a> {
         if head.has_pax {
             return Ok(true);
         }
-        let next = self.from.from.fill_buf().map_err(from_io)?;
-        let is_header = next
-            .first_chunk::<BLOCK>()
-            .is_some_and(|block| *block == [0; BLOCK] || check_sum(block, head.at).is_ok());
-        Ok(!is_header)
+        let next = self.from.peek()?;
+        Ok(next != [0; BLOCK] && check_sum(&next, head.at).is_err())
     }
 
     /// What the entry is, and how much of its content that took. `None` for what is left out.

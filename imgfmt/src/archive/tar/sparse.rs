@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 const RUNS_CAP: usize = 1 << 20;
 
 /// What PAX records say about a sparse file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hints {
     /// Its name: the one in the header is made up.
     pub(super) name: Option<Vec<u8>>,

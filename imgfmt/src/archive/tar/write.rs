@@ -12,7 +12,7 @@ use std::io::Write;
 
 use tar::{EntryType, Header};
 
-use super::BLOCK;
+use super::{BLOCK, pax};
 use crate::archive::acl;
 use crate::archive::entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Warn};
 use crate::error::{Error, Result};
@@ -59,20 +59,22 @@ impl<W: Write> TarSink<W> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.buffer.len() + bytes.len() > CHUNK {
-            self.flush()?;
+        // Pieces, since a map of a sparse file and records may be longer than the buffer.
+        for part in bytes.chunks(CHUNK) {
+            if self.buffer.len() + part.len() > CHUNK {
+                self.flush()?;
+            }
+            self.buffer.extend_from_slice(part);
         }
-        self.buffer.extend_from_slice(bytes);
         Ok(())
     }
 
     /// To the next block.
     fn pad(&mut self) -> Result<()> {
-        let over = self.buffer.len() % BLOCK;
-        if over > 0 {
-            self.put(&[0; BLOCK][over..])?;
-        }
-        Ok(())
+        // What was written before need not be whole blocks.
+        let len = self.written + self.buffer.len() as u64;
+        let padding = usize::try_from(len.next_multiple_of(BLOCK as u64) - len);
+        self.put(&[0; BLOCK][..padding.expect("below a block")])
     }
 
     /// All of the content, straight into the buffer.
@@ -106,7 +108,8 @@ impl<W: Write> TarSink<W> {
             if let Some((key, text)) = key.zip(acl::to_text(&xattr.value)) {
                 records.push(key, text.as_bytes());
             }
-            records.push(&[b"SCHILY.xattr.", &xattr.name[..]].concat(), &xattr.value);
+            let key = [b"SCHILY.xattr.", &pax::escaped(&xattr.name)[..]].concat();
+            records.push(&key, &xattr.value);
         }
         if let Some(sparse) = &head.sparse {
             records.push(b"GNU.sparse.major", b"1");
