@@ -171,21 +171,22 @@ fn a_file_has_65000_names_and_no_more() {
 
 #[test]
 fn subdirectories_are_counted_as_far_as_links_go() {
-    if std::env::var_os("AUTOXEN_LONG").is_none() {
-        return;
-    }
+    let is_long = std::env::var_os("AUTOXEN_LONG").is_some();
     let dirs = |count: u32| (0..count).map(|i| bare(&format!("d/{i}"), Kind::Dir));
     let room = Room::Auto(Free::default());
     // Its own two names come on top.
-    for (count, expected) in [(64_998, 65_000), (64_999, 1), (70_000, 1)] {
+    let all = [(64_999, 1), (64_998, 65_000), (70_000, 1)];
+    for &(count, expected) in if is_long { &all[..] } else { &all[..1] } {
         let (image, _) = fill(&options(Type::Ext4, 0, ""), room, dirs(count)).expect("it fits");
         image.fsck();
         image.with_kernel(|at| {
             assert_eq!(std::fs::metadata(at.join("d")).expect("a directory").nlink(), expected);
         });
     }
-    let (image, _) = fill(&options(Type::Ext2, 0, ""), room, dirs(64_998)).expect("it fits");
-    image.fsck();
+    if is_long {
+        let (image, _) = fill(&options(Type::Ext2, 0, ""), room, dirs(64_998)).expect("it fits");
+        image.fsck();
+    }
     let refusal =
         fill(&options(Type::Ext2, 0, ""), room, dirs(64_999)).err().expect("one too many");
     assert!(refusal.to_string().contains("a directory of 64999 directories"), "{refusal}");

@@ -114,7 +114,10 @@ fn lines(root: &Path) -> Vec<String> {
                   find . -type f -exec sha256sum {} + | sort; stat -c '%n %t:%T' null big; \
                   getfattr -d -m - -h -e hex dir/labelled dir/twin";
     let at = root.to_str().expect("a plain path");
-    run_ok("sh", &["-c", &format!("cd {at} && {script}")]).lines().map(str::to_owned).collect()
+    run_ok("sh", &["-c", &format!("set -e; cd {at}; {script}")])
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]

@@ -319,10 +319,11 @@ pub(crate) fn write_sparse(path: &Path, bytes: &[u8]) {
     }
 }
 
-struct Mounted(String);
+/// A mount that ends with it.
+pub(crate) struct Mounted(String);
 
 impl Mounted {
-    fn new(image: &str, at: &str, options: &str) -> Self {
+    pub(crate) fn new(image: &str, at: &str, options: &str) -> Self {
         run_ok("mount", &["-o", options, image, at]);
         Self(at.to_owned())
     }
