@@ -48,14 +48,14 @@ fn check_counts(blocks: &impl Blocks, desc: &GroupDesc) -> Result<()> {
     let (geometry, group) = (blocks.geometry(), desc.group());
     let len = u32::try_from(geometry.group_len(group)).expect("blocks of a group");
     let bits = bitmap::blocks(blocks, desc)?;
-    let free = |bits: &[u8], from, to| (from..to).filter(|&i| !bitmap::get(bits, i)).count();
+    let free = |bits: &[u8], len| len - bitmap::count(bits, len);
     let all = u32::try_from(bits.len() * 8).expect("64 KiB times 8");
-    let blocks_free = free(&bits, 0, len);
+    let blocks_free = free(&bits, len);
     let inodes = bitmap::inodes(blocks, desc)?;
-    let inodes_free = free(&inodes, 0, geometry.inodes_per_group.get());
-    if blocks_free != desc.free_blocks() as usize
-        || inodes_free != desc.free_inodes() as usize
-        || free(&bits, len, all) > 0
+    let inodes_free = free(&inodes, geometry.inodes_per_group.get());
+    if blocks_free != desc.free_blocks()
+        || inodes_free != desc.free_inodes()
+        || free(&bits, all) != blocks_free
     {
         return Err(Error::not_clean(&format!("group {group} counts what is free otherwise")));
     }

@@ -33,8 +33,13 @@ pub(crate) fn check(blocks: &impl Blocks, nr: InodeNr) -> Result<()> {
     let table = blocks.read_block(BlockNr(desc.inode_table().0 + u64::from(first / per_block)))?;
     let own = desc.own_blocks(geometry);
     // The rest of the table was perhaps never written.
-    let unused = if desc.has_checksum() { desc.itable_unused() } else { 0 };
-    let in_group = first..geometry.inodes_per_group.get().saturating_sub(unused);
+    let per_group = geometry.inodes_per_group.get();
+    let unused = match desc.is_inode_uninit() {
+        true => per_group,
+        false if desc.has_checksum() => desc.itable_unused(),
+        false => 0,
+    };
+    let in_group = first..per_group.saturating_sub(unused);
     for (index, bytes) in in_group.zip(table.chunks_exact(geometry.inode_size)) {
         let nr = InodeNr(group.0 * geometry.inodes_per_group.get() + index + 1);
         let inode = Inode::from_bytes(nr, bytes.to_vec());

@@ -195,7 +195,8 @@ impl<'a> Transaction<'a> {
         inode.seal(self.geometry());
         let (block, offset) = inode::location(self, inode.nr())?;
         if !self.meta.contains_key(&block) {
-            neighbours::check(self, inode.nr())?;
+            // As they were: this transaction has perhaps taken the inode already, in a table that was never written.
+            neighbours::check(self.fs, inode.nr())?;
         }
         let bytes = inode.bytes();
         self.edit_block(block, |table| table[offset..offset + bytes.len()].copy_from_slice(bytes))

@@ -165,6 +165,10 @@ impl Enlarged<'_> {
         if !bitmap::get(&bits, index) {
             return Err(Error::corrupt(format!("block {block} is in use, but marked free")));
         }
+        let len = u32::try_from(self.old().group_len(group)).expect("blocks of a group");
+        if len - bitmap::count(&bits, len) != desc.free_blocks() {
+            return Err(Error::not_clean(&format!("group {group} counts what is free otherwise")));
+        }
         bitmap::clear(&mut bits, index);
         desc.set_free_blocks(desc.free_blocks() + 1);
         desc.clear_block_uninit();
@@ -174,7 +178,8 @@ impl Enlarged<'_> {
         self.guard(desc.block_bitmap(), bits);
         self.put_group(desc)?;
         let wide = self.geometry.is_wide();
-        let free = self.superblock.free_blocks_count(wide) + 1;
+        let free = self.superblock.free_blocks_count(wide).checked_add(1);
+        let free = free.ok_or_else(|| Error::corrupt("count of free blocks is wrong"))?;
         self.superblock.set_free_blocks_count(free, wide);
         Ok(())
     }

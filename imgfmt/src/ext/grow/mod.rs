@@ -106,11 +106,6 @@ impl Growth {
 }
 
 impl Fs<'_> {
-    /// The most blocks that the file system can have in a volume that is long enough, and why not more.
-    pub fn growth_limit(&self) -> (u64, &'static str) {
-        shape::limit(self.geometry())
-    }
-
     /// Enlarge the file system to `blocks` at `now`, in Unix seconds. From byte `zeros_from` of the volume on all bytes are
     /// known to be zeros, as those of a file are that was just enlarged; the length of the volume says nothing of the kind.
     ///

@@ -97,7 +97,7 @@ fn check_kinds(old: &Geometry, superblock: &Superblock) -> Result<()> {
 }
 
 /// How large it can get, in blocks, and what stands against more.
-pub(super) fn limit(old: &Geometry) -> (u64, &'static str) {
+fn limit(old: &Geometry) -> (u64, &'static str) {
     let mut limit = (u64::MAX, "");
     let mut at_most = |blocks: u64, why| {
         if blocks < limit.0 {
@@ -114,11 +114,11 @@ pub(super) fn limit(old: &Geometry) -> (u64, &'static str) {
     }
     at_most(until((u32::MAX / old.inodes_per_group).into()), "it numbers no more inodes");
     let has_meta_bg = old.features.incompat.contains(Incompat::META_BG);
-    let (groups, reserve) = desc_room(old);
+    let (groups, _) = desc_room(old);
     if !has_meta_bg && !may_switch(old) {
-        let why = match (has_resize, reserve) {
-            (true, _) => "no more room is kept for its group descriptors (`resize_inode`)",
-            (false, _) => "there is no more room for its group descriptors (no `resize_inode`)",
+        let why = match has_resize {
+            true => "no more room is kept for its group descriptors (`resize_inode`)",
+            false => "there is no more room for its group descriptors (no `resize_inode`)",
         };
         at_most(until(groups), why);
     }

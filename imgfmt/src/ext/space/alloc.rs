@@ -128,38 +128,17 @@ impl Transaction<'_> {
         self.put_group(desc)
     }
 
-    /// Take a run of blocks back.
+    /// Take a run of blocks back, all of which are in use.
     pub(crate) fn free_run(&mut self, first: BlockNr, count: u64) -> Result<()> {
-        group::check_not_metadata(self, first, count)?;
-        let (mut block, mut left) = (first.0, count);
-        while left > 0 {
-            let (group, index) = self.geometry().group_of(BlockNr(block))?;
-            let desc = group::read(self, group)?;
-            let here = (self.geometry().group_len(group) - u64::from(index)).min(left);
-            let len = u32::try_from(here).expect("blocks of a group");
-            let mut bits = self.block_bits(&desc)?;
-            for i in index..index + len {
-                if !bitmap::get(&bits, i) {
-                    let twice = self.geometry().group_start(group) + u64::from(i);
-                    return Err(Error::corrupt(format!(
-                        "block {twice} is in use, but marked free"
-                    )));
-                }
-                bitmap::clear(&mut bits, i);
-                self.note_freed(group, i);
+        let changed = self.mark_run(first, count, false)?;
+        let freed = changed.first().filter(|(start, _)| *start == first).map_or(0, |&(_, len)| len);
+        match freed == count {
+            true => Ok(()),
+            false => {
+                let twice = first.0 + freed;
+                Err(Error::corrupt(format!("block {twice} is in use, but marked free")))
             }
-            let most = self.geometry().group_len(group);
-            let free = desc.free_blocks().checked_add(len).filter(|&n| u64::from(n) <= most);
-            let free = free.ok_or_else(|| count_wrong(group))?;
-            self.put_block_bitmap(desc, bits, free)?;
-            block += here;
-            left -= here;
         }
-        let wide = self.geometry().is_wide();
-        let free = self.superblock().free_blocks_count(wide).checked_add(count);
-        let free = free.ok_or_else(|| Error::corrupt("count of free blocks is wrong"))?;
-        self.superblock_mut().set_free_blocks_count(free, wide);
-        Ok(())
     }
 
     /// Mark a run of blocks as in use or free, whatever each of them is now. Returns the runs that changed.

@@ -211,6 +211,12 @@ pub(crate) fn set_acl_mode(tx: &mut Transaction<'_>, inode: &mut Inode, mode: u1
     let Some(mut acl) = all.into_iter().find(|x| x.index == super::INDEX_ACL_ACCESS) else {
         return Ok(());
     };
+    if acl.has_inode {
+        return Err(Error::Unsupported(format!(
+            "an ACL as `ea_inode` keeps it cannot be edited yet: inode {}",
+            inode.nr()
+        )));
+    }
     if !acl::set_mode(&mut acl.value, mode) {
         return Err(corrupt(inode.nr(), "ACL is not an ACL"));
     }
