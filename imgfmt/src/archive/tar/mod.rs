@@ -22,5 +22,7 @@ mod write;
 pub use read::TarSource;
 pub use write::TarSink;
 
+pub(super) use pax::number;
+
 /// Bytes of a header, and what everything is padded to.
 const BLOCK: usize = 512;

@@ -6,6 +6,7 @@
 use super::sparse::Hints;
 use crate::archive::acl;
 use crate::archive::entry::{Time, Xattr};
+use crate::archive::names::Known;
 
 /// The longest PAX header that is read, in bytes.
 pub(super) const CAP: u64 = 16 << 20;
@@ -13,6 +14,8 @@ pub(super) const CAP: u64 = 16 << 20;
 const VALUE_CAP: usize = 64 << 10;
 /// The longest name of an attribute, in bytes (`XATTR_NAME_MAX`).
 const NAME_CAP: usize = 255;
+/// GNU tar 1.34 writes names into this text even with `--numeric-owner`.
+const ACL_HINT: &str = "; `tar --xattrs --xattrs-include='*'` and `bsdtar --acls` pack numbers";
 
 /// What headers before an entry say about it; `None` where they say nothing.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,9 @@ pub(super) struct Extra {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
+    /// Names of the owner.
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
     pub(super) mtime: Option<Time>,
     pub(super) atime: Option<Time>,
     pub(super) ctime: Option<Time>,
@@ -30,9 +36,19 @@ pub(super) struct Extra {
     pub(super) xattrs: Vec<Xattr>,
     /// The same attributes in weaker forms, which a stronger one of the name outdoes.
     weak: Vec<Xattr>,
+    /// ACLs as text, weaker still: names of users may be in them.
+    acls: Vec<Acl>,
     pub(super) sparse: Hints,
     /// Records that were left out, by their keys.
     pub(super) dropped: Vec<&'static str>,
+}
+
+/// An ACL as text.
+#[derive(Clone, Debug)]
+struct Acl {
+    key: &'static str,
+    name: &'static [u8],
+    text: Vec<u8>,
 }
 
 impl Extra {
@@ -61,13 +77,19 @@ impl Extra {
             b"size" => self.size = parsed(value, number)?,
             b"uid" => self.uid = parsed(value, number)?,
             b"gid" => self.gid = parsed(value, number)?,
+            b"uname" => self.user = some(value),
+            b"gname" => self.group = some(value),
             b"mtime" => self.mtime = parsed(value, time)?,
             b"atime" => self.atime = parsed(value, time)?,
             b"ctime" => self.ctime = parsed(value, time)?,
             b"SCHILY.devmajor" => self.major = parsed(value, number)?,
             b"SCHILY.devminor" => self.minor = parsed(value, number)?,
-            b"SCHILY.acl.access" => self.acl(b"system.posix_acl_access", value)?,
-            b"SCHILY.acl.default" => self.acl(b"system.posix_acl_default", value)?,
+            b"SCHILY.acl.access" => {
+                self.acl("SCHILY.acl.access", b"system.posix_acl_access", value);
+            }
+            b"SCHILY.acl.default" => {
+                self.acl("SCHILY.acl.default", b"system.posix_acl_default", value);
+            }
             b"SCHILY.acl.ace" => self.dropped.push("an ACL of NFSv4"),
             b"RHT.security.selinux" => {
                 // The kernel keeps labels with the NUL behind them, the archive does not.
@@ -89,27 +111,36 @@ impl Extra {
         Ok(())
     }
 
-    fn acl(&mut self, name: &[u8], text: &[u8]) -> Result<(), String> {
-        if text.is_empty() {
-            return Ok(());
+    fn acl(&mut self, key: &'static str, name: &'static [u8], text: &[u8]) {
+        self.acls.retain(|acl| acl.key != key);
+        if !text.is_empty() {
+            self.acls.push(Acl { key, name, text: text.to_vec() });
         }
-        let hint = "; `tar --acls --numeric-owner` and bsdtar write numbers";
-        let value = acl::from_text(text).map_err(|what| match what.ends_with("number") {
-            true => what + hint,
-            false => what,
-        })?;
-        put(&mut self.weak, name, value)
     }
 
-    /// All attributes, each once.
-    pub(super) fn take_xattrs(&mut self) -> Vec<Xattr> {
+    /// All attributes, each once. Of an ACL that is there as an attribute the text is not looked at.
+    ///
+    /// # Errors
+    /// What is wrong with an ACL, such as a name that nobody knows.
+    pub(super) fn take_xattrs(&mut self, known: &Known) -> Result<Vec<Xattr>, String> {
         let mut all = std::mem::take(&mut self.xattrs);
         for weak in std::mem::take(&mut self.weak) {
             if !all.iter().any(|strong| strong.name == weak.name) {
                 all.push(weak);
             }
         }
-        all
+        for Acl { key, name, text } in std::mem::take(&mut self.acls) {
+            if all.iter().any(|strong| strong.name == name) {
+                continue;
+            }
+            let value = acl::from_text(&text, &|who, name| known.get(who, name));
+            let value = value.map_err(|what| match what.ends_with("number") {
+                true => format!("PAX record `{key}` {what}{ACL_HINT}"),
+                false => format!("PAX record `{key}` {what}"),
+            })?;
+            put(&mut all, name, value).map_err(|what| format!("PAX record `{key}` {what}"))?;
+        }
+        Ok(all)
     }
 }
 
@@ -140,7 +171,7 @@ fn parsed<T>(value: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Option<
 }
 
 /// A decimal number without sign.
-pub(super) fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+pub(in crate::archive) fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let digits = text.iter().all(u8::is_ascii_digit).then_some(text)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -252,7 +283,10 @@ mod tests {
         let records = b"31 SCHILY.xattr.user.x=a\nb=c\n\0\n12 path=a/b\n";
         let mut extra = read(records).expect("records");
         assert_eq!(extra.path.as_deref(), Some(&b"a/b"[..]));
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.x", b"a\nb=c\n\0")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.x", b"a\nb=c\n\0")]
+        );
     }
 
     #[test]
@@ -279,10 +313,16 @@ mod tests {
     fn the_attribute_of_star_outdoes_those_of_others() {
         let records = b"38 LIBARCHIVE.xattr.user.%3D=AGJj/w==\n";
         let mut extra = read(records).expect("records");
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.=", b"\0bc\xFF")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.=", b"\0bc\xFF")]
+        );
         let records = b"30 LIBARCHIVE.xattr.user.x=YQ\n25 SCHILY.xattr.user.x=b\n";
         let mut extra = read(records).expect("records");
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.x", b"b")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.x", b"b")]
+        );
     }
 
     #[test]
