@@ -37,6 +37,7 @@ mod owner;
 mod path;
 mod tar;
 mod unpack;
+mod within;
 
 pub use dir::DirSource;
 pub use entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, Xattr};
