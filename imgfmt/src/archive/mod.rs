@@ -49,5 +49,5 @@ pub use oci::OciSource;
 pub use owner::Owned;
 pub use pack::Packer;
 pub use path::{PATH_CAP, TreePath};
-pub use tar::{TarSink, TarSource};
+pub use tar::{TarSink, TarSource, WRITING};
 pub use unpack::unpack;

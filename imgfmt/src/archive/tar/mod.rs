@@ -20,7 +20,7 @@ mod sparse;
 mod write;
 
 pub use read::TarSource;
-pub use write::TarSink;
+pub use write::{TarSink, WRITING};
 
 pub(super) use pax::number;
 
