@@ -136,7 +136,7 @@ fn what_cannot_be_imported_changes_nothing() {
         ),
         (
             "('fine', L, '', b'x'), ('there', L, '', b'')",
-            "error: image `x.img`: `/jail/there`: directory is not empty\n",
+            "error: image `x.img`: `/jail/there`: is a directory that is not empty\n",
         ),
         (
             "('large', L, '', bytes(20 << 20))",

@@ -98,7 +98,7 @@ fn what_no_tree_can_hold_is_refused_with_its_place() {
         ),
         (
             whole(&[long(b"34 SCHILY.acl.access=user:joe:rwx\n"), file()]),
-            "archive: header at byte 0: `/x`: PAX record `SCHILY.acl.access` names the user `joe` without a \
+            "archive: header at byte 1024: `/a`: PAX record `SCHILY.acl.access` names the user `joe` without a \
              number; `tar --xattrs --xattrs-include='*'` and `bsdtar --acls` pack numbers",
         ),
         (
