@@ -122,6 +122,21 @@ fn an_archive_is_packed_as_its_name_says_and_the_same_each_time() {
 }
 
 #[test]
+fn a_pipe_is_read_from_its_first_byte_whatever_packed_it() {
+    let site = Site::new();
+    // Noise: the first block of zstd is longer than what is looked at to tell what a stream is.
+    sh(&site, "mkdir tree && head -c 1000000 /dev/urandom > tree/noise");
+    sh(&site, "tar --format=pax -cf tree.tar -C tree . && mke2fs -q -F -t ext4 x.img 16M");
+    for pack in ["cat", "zstd -c", "gzip -c", "xz -0c"] {
+        let piped = format!("{pack} < tree.tar | {AUTOXEN} image");
+        sh(&site, &format!("{piped} build -f -o y.img -"));
+        compare(&site, "y.img", "tree.tar");
+        sh(&site, &format!("{AUTOXEN} image rm -f x.img:/noise && {piped} import x.img"));
+        compare(&site, "x.img", "tree.tar");
+    }
+}
+
+#[test]
 fn sockets_are_left_out_and_told_of() {
     let site = Site::new();
     let bind = "import socket; socket.socket(socket.AF_UNIX).bind('tree/socket')";

@@ -229,11 +229,19 @@ impl Input {
         if reading.format == Some(Format::Dir) {
             return Err(Failure::new("standard input is no directory"));
         }
-        let rest = Cursor::new(head.clone()).chain(io::stdin().lock());
-        let mut input = Self { head: head.clone(), ..self };
-        input.kind = match input.spooled(rest, reading, scratch)? {
-            Some(oci) => oci,
-            None => Kind::Pipe(head),
+        let mut taken = Vec::new();
+        let rest = Cursor::new(&head).chain(io::stdin().lock());
+        let is_spooled = self.is_spooled(Recorded { from: rest, taken: &mut taken }, reading)?;
+        if taken.len() < head.len() {
+            taken.clone_from(&head);
+        }
+        let mut input = Self { head, ..self };
+        input.kind = match is_spooled {
+            true => {
+                let rest = Cursor::new(taken).chain(io::stdin().lock());
+                input.spool(rest, reading, scratch)?
+            }
+            false => Kind::Pipe(taken),
         };
         Ok(input)
     }
@@ -268,42 +276,44 @@ impl Input {
                 if is_oci { self.oci(path.clone(), None, reading)? } else { Kind::Tar(file) }
             }
             (_, Some(_)) => {
-                let spooled = self.spooled(&file, reading, scratch)?;
+                let is_spooled = self.is_spooled(&file, reading)?;
                 file.rewind().map_err(|e| fail(&e))?;
-                spooled.unwrap_or(Kind::Tar(file))
+                match is_spooled {
+                    true => self.spool(&file, reading, scratch)?,
+                    false => Kind::Tar(file),
+                }
             }
         };
         Ok(self)
     }
 
-    /// What comes in a stream, unpacked into a file if its first member is one of a container image, or it is said to be
-    /// one.
-    fn spooled(&self, from: impl Read, reading: &Reading, scratch: &Path) -> Result<Option<Kind>> {
-        if reading.format == Some(Format::Tar) {
-            return Ok(None);
+    /// Whether a stream is of a container image, which has to be unpacked into a file: it is said to be, or its first
+    /// member is of one. What is wrong with an archive is told when it is read.
+    fn is_spooled(&self, from: impl Read, reading: &Reading) -> Result<bool> {
+        match reading.format {
+            Some(Format::Tar | Format::Dir) => return Ok(false),
+            Some(Format::Oci) => return Ok(true),
+            None => {}
         }
-        let mut from = unpack(from).map_err(|e| failed(self, &e))?;
         let mut first = Vec::new();
-        if let Err(error) = (&mut from).take(512).read_to_end(&mut first)
-            && reading.format.is_some()
-        {
-            return Err(failed(self, &imgfmt::archive::entry::from_io(error)));
-        }
-        let name = first.split(|&byte| byte == 0).next().unwrap_or_default();
-        if reading.format.is_none() && !is_of_image(name) {
-            return Ok(None);
-        }
+        let from = unpack(from).map_err(|e| failed(self, &e))?;
+        let _ = from.take(512).read_to_end(&mut first);
+        Ok(is_of_image(first.split(|&byte| byte == 0).next().unwrap_or_default()))
+    }
+
+    /// A container image in a stream, unpacked into a file.
+    fn spool(&self, from: impl Read, reading: &Reading, scratch: &Path) -> Result<Kind> {
+        let mut from = unpack(from).map_err(|e| failed(self, &e))?;
         let fail = |error: &io::Error| Failure::host("cannot write to", scratch, error);
         let mut spool = tempfile::Builder::new()
             .prefix(".autoxen.")
             .suffix(".partial")
             .tempfile_in(scratch)
             .map_err(|e| fail(&e))?;
-        io::Write::write_all(&mut spool, &first).map_err(|e| fail(&e))?;
         copy(&mut from, spool.as_file_mut()).map_err(|e| failed(self, &e))?;
         spool.as_file().rewind().map_err(|e| fail(&e))?;
         let path = spool.path().to_owned();
-        self.oci(path, Some(spool), reading).map(Some)
+        self.oci(path, Some(spool), reading)
     }
 
     /// Keep what comes through a pipe, so that it can be read twice.
@@ -359,6 +369,20 @@ impl Input {
 
 fn failed(input: &Input, error: &Error) -> Failure {
     super::failure(input, error)
+}
+
+/// A stream that keeps what was read of it, so that it can be read again from its start.
+struct Recorded<'t, R> {
+    from: R,
+    taken: &'t mut Vec<u8>,
+}
+
+impl<R: Read> Read for Recorded<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buf)?;
+        self.taken.extend_from_slice(&buf[..count]);
+        Ok(count)
+    }
 }
 
 /// A stream whose progress is shown, and that ends when we are asked to stop.
