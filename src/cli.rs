@@ -5,6 +5,7 @@ mod grow;
 mod image;
 mod image_build;
 mod inside;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
 };
+pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 

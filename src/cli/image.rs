@@ -8,6 +8,7 @@ use super::convert::{CONVERT_EXAMPLES, ImageConvertArgs};
 use super::grow::{GROW_EXAMPLES, ImageGrowArgs};
 use super::image_build::ImageBuildArgs;
 use super::inside::{EditVerb, ReadVerb};
+use super::transfer::{EXPORT_EXAMPLES, IMPORT_EXAMPLES, ImageExportArgs, ImageImportArgs};
 
 const INFO_EXAMPLES: &str = "\
 Examples:
@@ -66,6 +67,12 @@ pub enum ImageCommand {
     Recover(ImageRecoverArgs),
     /// Make a new image from archives, directories and container images
     Build(Box<ImageBuildArgs>),
+    /// Unpack an archive, a directory or a container image into a directory of an image
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImageImportArgs),
+    /// Pack a directory of an image into a tar archive
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ImageExportArgs),
     /// Enlarge an image, its last partition and the ext file system in it
     #[command(after_help = GROW_EXAMPLES)]
     Grow(ImageGrowArgs),

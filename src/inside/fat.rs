@@ -96,15 +96,9 @@ impl Tree for Fat<'_, '_> {
         Ok(Vec::new())
     }
 
-    fn next_data(&self, path: &Path, offset: u64, _cap: usize) -> Result<Option<(u64, Vec<u8>)>> {
-        // A copy within one FAT is held whole by the edit in any case, and no file is longer than the volume.
-        let path = plain(path);
-        if self.fs.metadata(&path)?.len <= offset {
-            return Ok(None);
-        }
-        let bytes = self.fs.read(&path)?;
-        let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
-        Ok(rest.map(|rest| (offset, rest.to_vec())))
+    fn next_data(&self, path: &Path, offset: u64, cap: usize) -> Result<Option<(u64, Vec<u8>)>> {
+        let bytes = self.fs.read_at(&plain(path), offset, cap)?;
+        Ok((!bytes.is_empty()).then_some((offset, bytes)))
     }
 
     fn copy_to(&self, path: &Path, out: &mut dyn Write) -> Result<u64> {

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod compare;
 pub mod copy;
+pub mod entries;
 pub mod ext;
 pub mod fat;
 pub mod glob;

@@ -14,12 +14,12 @@ fn str(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-fn sh(site: &Site, script: &str) -> String {
+pub(crate) fn sh(site: &Site, script: &str) -> String {
     run("sh", "dash", &["-c", &format!("cd {} && {script}", str(&site.path("")))])
 }
 
 /// A tree of nasty names and of all that a tar can hold, as `tree.tar`.
-fn tree(site: &Site) {
+pub(crate) fn tree(site: &Site) {
     let script = r#"mkdir tree && cd tree && mkdir -p dir/sub empty 'blank name' && echo hello > dir/file &&
         ln dir/file dir/hard && ln -s file dir/link && ln -s /etc/passwd absolute && mkfifo pipe &&
         mknod null c 1 3 && mknod disk b 259 300 && head -c 3000001 /dev/urandom > large &&
@@ -36,7 +36,7 @@ fn tree(site: &Site) {
 }
 
 /// Mount an image, and let GNU tar compare it with an archive.
-fn compare(site: &Site, image: &str, tar: &str) {
+pub(crate) fn compare(site: &Site, image: &str, tar: &str) {
     let script = format!(
         "mkdir -p mnt && mount -o loop,ro {image} mnt && \
          {{ tar --xattrs --xattrs-include='*' --acls --numeric-owner --compare -f {tar} -C mnt; status=$?; \

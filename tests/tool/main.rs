@@ -5,6 +5,8 @@
 mod check;
 mod fixtures;
 mod frugal;
+mod image_archive;
+mod image_archive_hostile;
 mod image_build;
 mod image_convert;
 mod image_convert_refusals;

@@ -6,7 +6,10 @@
 //! ext      01 00 00 00 | 01 00 07 00 | 02 00 06 00 e8 03 00 00 | …        version 1, a number only where somebody is named
 //! ```
 //! A stream of entries has the kernel's form alone. Names of users mean nothing outside the system where the archive was
-//! made, so a named entry has to come with its number: in place of the name, or behind the permissions as star writes it.
+//! made, so a named entry has to come with its number (in place of the name, or behind the permissions as star writes it), or with
+//! a name that somebody knows: [`super::names`].
+
+use super::names::Who;
 
 /// `e_tag`, and the word for it; those of named users and groups are one more than these.
 const OWNER: u16 = 0x01;
@@ -20,11 +23,14 @@ const NOBODY: u32 = u32::MAX;
 /// The most entries an attribute of 64 KiB has room for.
 const ENTRIES_CAP: usize = 8191;
 
-/// What an archive wrote as text, in the kernel's form.
+/// What an archive wrote as text, in the kernel's form. `known` has the numbers of names.
 ///
 /// # Errors
-/// What is wrong with it: a word or permission that is none, or somebody named without a number.
-pub(super) fn from_text(text: &[u8]) -> Result<Vec<u8>, String> {
+/// What is wrong with it: a word or permission that is none, or somebody named whom nobody knows.
+pub(super) fn from_text(
+    text: &[u8],
+    known: &dyn Fn(Who, &[u8]) -> Option<u32>,
+) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(text).map_err(|_| "is not text".to_owned())?;
     let mut entries = Vec::new();
     for line in text.split(['\n', ',']) {
@@ -32,7 +38,7 @@ pub(super) fn from_text(text: &[u8]) -> Result<Vec<u8>, String> {
         if line.is_empty() {
             continue;
         }
-        entries.push(entry(line)?);
+        entries.push(entry(line, known)?);
         if entries.len() > ENTRIES_CAP {
             return Err(format!("has more than {ENTRIES_CAP} entries"));
         }
@@ -48,7 +54,7 @@ pub(super) fn from_text(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(acl)
 }
 
-fn entry(line: &str) -> Result<(u16, u32, u16), String> {
+fn entry(line: &str, known: &dyn Fn(Who, &[u8]) -> Option<u32>) -> Result<(u16, u32, u16), String> {
     let wrong = || format!("`{line}` is not an entry");
     let mut fields = line.split(':').map(str::trim);
     let word = fields.next().ok_or_else(wrong)?;
@@ -73,9 +79,11 @@ fn entry(line: &str) -> Result<(u16, u32, u16), String> {
     if !named {
         return Ok((tag, NOBODY, permissions));
     }
-    match number.unwrap_or(who).parse() {
-        Ok(id) => Ok((tag, id, permissions)),
-        Err(_) => Err(format!("names `{who}` without a number")),
+    let by_name = if tag == USER { Who::User } else { Who::Group };
+    let id = number.unwrap_or(who).parse().ok().or_else(|| known(by_name, who.as_bytes()));
+    match id {
+        Some(id) => Ok((tag, id, permissions)),
+        None => Err(format!("names the {word} `{who}` without a number")),
     }
 }
 
@@ -152,6 +160,10 @@ pub(super) fn from_ext(value: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
+    fn from_text(text: &[u8]) -> Result<Vec<u8>, String> {
+        super::from_text(text, &|_, _| None)
+    }
+
     // Owner rwx, user 1000 rw-, group r-x, mask rwx, other r--.
     const KERNEL: [u8; 44] = [
         2, 0, 0, 0, //
@@ -176,7 +188,12 @@ mod tests {
     #[test]
     fn somebody_named_without_a_number_is_refused() {
         let outcome = from_text(b"user::rwx,user:joe:rw-,group::r-x,mask::rwx,other::r--");
-        assert_eq!(outcome, Err("names `joe` without a number".to_owned()));
+        assert_eq!(outcome, Err("names the user `joe` without a number".to_owned()));
+        let known = |who, name: &[u8]| (who == Who::User && name == b"joe").then_some(1000);
+        let text = b"user::rwx,user:joe:rw-,group::r-x,mask::rwx,other::r--";
+        assert_eq!(super::from_text(text, &known).as_deref(), Ok(&KERNEL[..]));
+        let text = b"user::rwx,group:joe:rw-,group::r-x,mask::rwx,other::r--";
+        assert!(super::from_text(text, &known).is_err());
         for odd in ["user", "user::rwz", "mask:joe:rwx", "planet::rwx", "user:1:rwx:x"] {
             assert!(from_text(odd.as_bytes()).is_err(), "{odd}");
         }

@@ -5,6 +5,7 @@
 //! out; a hole and an allocated block that was never written are both holes.
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::acl;
@@ -16,20 +17,21 @@ use crate::ext::{DirEntry, FileType, Fs, InodeNr, Metadata, Node};
 /// A file system, or a part of it.
 pub struct ExtSource<'f> {
     fs: &'f Fs<'f>,
-    root: TreePath,
+    root: PathBuf,
     lost_and_found: bool,
 }
 
 impl<'f> ExtSource<'f> {
     /// All of `fs` but `lost+found` in its root, where that is empty.
     pub fn new(fs: &'f Fs<'f>) -> Self {
-        Self { fs, root: TreePath::root(), lost_and_found: false }
+        Self { fs, root: "/".into(), lost_and_found: false }
     }
 
-    /// What is at `path`, which becomes the root of the entries where it is a directory. Else it is the only entry, by its name.
+    /// What is at `path`, be it a symbolic link. It becomes the root of the entries where it is a directory. Else it is the
+    /// only entry, by its name.
     #[must_use]
-    pub fn at(mut self, path: TreePath) -> Self {
-        self.root = path;
+    pub fn at(mut self, path: impl Into<PathBuf>) -> Self {
+        self.root = path.into();
         self
     }
 
@@ -58,27 +60,22 @@ struct Walk<'f> {
 
 impl Source for ExtSource<'_> {
     fn feed(&mut self, sink: &mut dyn Sink, warn: &mut Warn<'_>) -> Result<()> {
-        let start = self.fs.node_at(format_root(&self.root))?.metadata();
-        let path = match (start.kind, self.root.split()) {
-            (FileType::Directory, _) | (_, None) => TreePath::root(),
-            (_, Some((_, name))) => TreePath::root().join(name).expect("it is a name of a path"),
-        };
+        let start = self.fs.node_at(&self.root)?.metadata();
+        let name = self.root.file_name().filter(|_| start.kind != FileType::Directory);
+        let path = name.and_then(|name| TreePath::root().join(name.as_encoded_bytes()));
+        let path = path.unwrap_or_else(TreePath::root);
         let mut walk = Walk {
             fs: self.fs,
             stack: vec![Pending { path, nr: start.nr }],
             names: HashMap::new(),
             dirs: HashSet::new(),
-            lost_and_found: self.lost_and_found || !self.root.is_root(),
+            lost_and_found: self.lost_and_found || self.root != Path::new("/"),
         };
         while let Some(next) = walk.stack.pop() {
             walk.visit(next, sink, warn)?;
         }
         Ok(())
     }
-}
-
-fn format_root(root: &TreePath) -> std::path::PathBuf {
-    std::path::Path::new("/").join(root.as_path())
 }
 
 impl Walk<'_> {

@@ -2,7 +2,7 @@
 //!
 //! It goes as with `tar -x`: a file takes the place of another and is a new inode, so that other names of the old one keep
 //! what they had; directories are merged; a symbolic link to a directory stays where a directory comes, and what is in it
-//! goes where the link leads, inside the image. Times of directories are set at the end, when nothing in them changes
+//! goes where the link leads, inside the directory that takes all ([`super::within`]). Times of directories are set at the end, when nothing in them changes
 //! any more: [`ExtSink::finish`].
 //!
 //! What a file inherits from its directory goes where the entry says otherwise: owner, group, mode and ACLs are the
@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::entry::{Content, Data, Entry, Kind, Meta, Sink, Time, Warn, Xattr, from_io};
 use super::path::TreePath;
+use super::within::{Missing, Within};
 use crate::error::{Error, Result};
 use crate::ext::{FileType, Transaction};
 
@@ -24,16 +25,25 @@ const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 /// A directory in the edited file system, into which entries go.
 pub struct ExtSink<'t, 'f> {
     tx: &'t mut Transaction<'f>,
-    root: PathBuf,
+    within: Within,
     /// Times of last change of directories, which are set when all is there.
     dirs: BTreeMap<PathBuf, Meta>,
+    root_is_there: bool,
 }
 
 impl<'t, 'f> ExtSink<'t, 'f> {
-    /// Entries go below the directory `root`, which is made where it is missing.
+    /// Entries go below the directory `root`, which is made where it is missing. No symbolic link leads out of it.
     pub fn new(tx: &'t mut Transaction<'f>, root: &TreePath) -> Self {
-        let root = Path::new("/").join(root.as_path());
-        Self { tx, root, dirs: BTreeMap::new() }
+        Self { tx, within: Within::new(root), dirs: BTreeMap::new(), root_is_there: false }
+    }
+
+    /// Entries go into the directory that is at `path`, behind symbolic links.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NotADirectory`].
+    pub fn at(tx: &'t mut Transaction<'f>, path: &Path) -> Result<Self> {
+        let within = Within::new(&TreePath::root()).below(tx, path)?;
+        Ok(Self { tx, within, dirs: BTreeMap::new(), root_is_there: true })
     }
 
     /// Set what could not be set before. Without it directories say that they changed at the time of the edit.
@@ -42,8 +52,8 @@ impl<'t, 'f> ExtSink<'t, 'f> {
     /// As of [`Transaction::set_times`].
     pub fn finish(self, warn: &mut Warn<'_>) -> Result<()> {
         for (path, meta) in &self.dirs {
-            // Something else may have come in its place.
-            if kind(self.tx, path)? == Some(FileType::Directory) {
+            // Something else may have come in its place, or on the way to it.
+            if self.within.is_real(self.tx, path)? {
                 set_times(self.tx, path, meta, warn)?;
             }
         }
@@ -58,32 +68,69 @@ impl Sink for ExtSink<'_, '_> {
         content: &mut Content<'_>,
         warn: &mut Warn<'_>,
     ) -> Result<()> {
-        let (root, dirs) = (&self.root, &mut self.dirs);
-        let path = root.join(entry.path.as_path());
-        self.tx.atomically(|tx| match &entry.kind {
-            Kind::Whiteout => remove(tx, &path),
-            Kind::Opaque => empty(tx, &path),
-            Kind::Dir => {
-                if dir(tx, &path)? {
-                    set_meta(tx, &path, entry, warn)?;
-                    dirs.insert(path.clone(), entry.meta);
-                }
-                Ok(())
+        let Self { tx, within, dirs, root_is_there } = self;
+        let outcome = tx.atomically(|tx| {
+            if !*root_is_there {
+                tx.create_dir_all(within.root())?;
             }
-            Kind::HardLink(first) => link(tx, &root.join(first.as_path()), &path),
-            _ if entry.path.is_root() => Err(Error::IsADirectory(path.clone())),
-            _ => {
-                make_way(tx, &path)?;
-                make(tx, &path, entry, content)?;
-                set_meta(tx, &path, entry, warn)?;
-                set_times(tx, &path, &entry.meta, warn)
+            put(tx, within, dirs, entry, content, warn)
+        });
+        *root_is_there |= outcome.is_ok();
+        if outcome.is_err() {
+            // What was made on the way is not there.
+            within.forget();
+        }
+        outcome
+    }
+}
+
+fn put(
+    tx: &mut Transaction<'_>,
+    within: &mut Within,
+    dirs: &mut BTreeMap<PathBuf, Meta>,
+    entry: &Entry,
+    content: &mut Content<'_>,
+    warn: &mut Warn<'_>,
+) -> Result<()> {
+    if matches!(entry.kind, Kind::Whiteout | Kind::Opaque) {
+        let place = within.place(tx, &entry.path, Missing::Refuse);
+        within.forget();
+        return match place {
+            // There is nothing to be taken away.
+            Err(Error::NotFound(_) | Error::NotADirectory(_) | Error::SymlinkLoop(_)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(place) if entry.kind == Kind::Opaque => empty(tx, &place),
+            Ok(place) => remove(tx, &place),
+        };
+    }
+    if entry.path.is_root() && entry.kind != Kind::Dir {
+        return Err(Error::IsADirectory(within.root().to_owned()));
+    }
+    let place = within.place(tx, &entry.path, Missing::Make)?;
+    match &entry.kind {
+        Kind::Dir => {
+            if dir(tx, within, &entry.path, &place)? {
+                set_meta(tx, &place, entry, warn)?;
+                dirs.insert(place, entry.meta);
             }
-        })
+            Ok(())
+        }
+        Kind::HardLink(first) => {
+            // It is looked for on its own: the directory of the next entry is that of this one.
+            let first = Within::new(within.path()).place(tx, first, Missing::Refuse)?;
+            link(tx, within, &first, &place)
+        }
+        _ => {
+            make_way(tx, within, &place)?;
+            make(tx, &place, entry, content)?;
+            set_meta(tx, &place, entry, warn)?;
+            set_times(tx, &place, &entry.meta, warn)
+        }
     }
 }
 
 /// What is at `path`, be it a symbolic link.
-fn kind(tx: &Transaction<'_>, path: &Path) -> Result<Option<FileType>> {
+pub(super) fn kind(tx: &Transaction<'_>, path: &Path) -> Result<Option<FileType>> {
     match tx.symlink_metadata(path) {
         Ok(meta) => Ok(Some(meta.kind)),
         Err(Error::NotFound(_)) => Ok(None),
@@ -91,41 +138,47 @@ fn kind(tx: &Transaction<'_>, path: &Path) -> Result<Option<FileType>> {
     }
 }
 
-/// Have a directory at `path`. False where a symbolic link to one stands for it, which is left as it is.
-fn dir(tx: &mut Transaction<'_>, path: &Path) -> Result<bool> {
-    make_parent(tx, path)?;
-    match kind(tx, path)? {
+/// Have a directory at `place`. False where a symbolic link to one stands for it, which is left as it is.
+fn dir(
+    tx: &mut Transaction<'_>,
+    within: &mut Within,
+    path: &TreePath,
+    place: &Path,
+) -> Result<bool> {
+    match kind(tx, place)? {
         Some(FileType::Directory) => return Ok(true),
-        Some(FileType::Symlink) if leads_to_dir(tx, path)? => return Ok(false),
-        Some(_) => tx.remove_file(path)?,
+        Some(FileType::Symlink) if leads_to_dir(tx, within, path)? => return Ok(false),
+        Some(_) => {
+            within.forget();
+            tx.remove_file(place)?;
+        }
         None => {}
     }
-    tx.create_dir(path)?;
+    tx.create_dir(place)?;
     Ok(true)
 }
 
-fn leads_to_dir(tx: &Transaction<'_>, path: &Path) -> Result<bool> {
-    match tx.metadata(path) {
-        Ok(meta) => Ok(meta.kind == FileType::Directory),
+fn leads_to_dir(tx: &mut Transaction<'_>, within: &Within, path: &TreePath) -> Result<bool> {
+    match within.directory(tx, path, Missing::Refuse) {
+        Ok(_) => Ok(true),
         // A link that leads nowhere, or in a circle, gives way.
         Err(Error::NotFound(_) | Error::NotADirectory(_) | Error::SymlinkLoop(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-fn make_parent(tx: &mut Transaction<'_>, path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(parent) => tx.create_dir_all(parent),
-        None => Ok(()),
-    }
-}
-
-/// Have nothing at `path`, in a directory that is there. A directory goes only if it is empty.
-fn make_way(tx: &mut Transaction<'_>, path: &Path) -> Result<()> {
-    make_parent(tx, path)?;
-    match kind(tx, path)? {
-        Some(FileType::Directory) => tx.remove_dir(path),
-        Some(_) => tx.remove_file(path),
+/// Have nothing at `place`, in a directory that is there. A directory goes only if it is empty.
+fn make_way(tx: &mut Transaction<'_>, within: &mut Within, place: &Path) -> Result<()> {
+    match kind(tx, place)? {
+        Some(FileType::Directory) => {
+            within.forget();
+            tx.remove_dir(place)
+        }
+        Some(FileType::Symlink) => {
+            within.forget();
+            tx.remove_file(place)
+        }
+        Some(_) => tx.remove_file(place),
         None => Ok(()),
     }
 }
@@ -151,7 +204,7 @@ fn empty(tx: &mut Transaction<'_>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn link(tx: &mut Transaction<'_>, first: &Path, path: &Path) -> Result<()> {
+fn link(tx: &mut Transaction<'_>, within: &mut Within, first: &Path, path: &Path) -> Result<()> {
     let original = tx.symlink_metadata(first)?;
     match tx.symlink_metadata(path) {
         // It is a name of that file already.
@@ -159,7 +212,7 @@ fn link(tx: &mut Transaction<'_>, first: &Path, path: &Path) -> Result<()> {
         Ok(_) | Err(Error::NotFound(_)) => {}
         Err(error) => return Err(error),
     }
-    make_way(tx, path)?;
+    make_way(tx, within, path)?;
     tx.hard_link(first, path)
 }
 

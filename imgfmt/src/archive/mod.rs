@@ -4,7 +4,7 @@
 //!
 //! | a tree in | read by | written by |
 //! | --- | --- | --- |
-//! | a tar archive, plain or packed with gzip, zstd or xz | [`TarSource`] behind [`unpack()`] | [`TarSink`], plain |
+//! | a tar archive, plain or packed with gzip, zstd or xz | [`TarSource`] behind [`unpack()`] | [`TarSink`] into a [`Packer`] |
 //! | a container image: OCI layout, `docker save` | [`OciSource`] | |
 //! | a directory of the host | [`DirSource`] | |
 //! | an ext file system | [`ExtSource`] | [`ExtSink`], into one that is there |
@@ -31,18 +31,23 @@ mod dir;
 pub mod entry;
 mod from_ext;
 mod into_ext;
+mod names;
 mod oci;
 mod owner;
+mod pack;
 mod path;
 mod tar;
 mod unpack;
+mod within;
 
 pub use dir::DirSource;
 pub use entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, Xattr};
 pub use from_ext::ExtSource;
 pub use into_ext::ExtSink;
+pub use names::Names;
 pub use oci::OciSource;
 pub use owner::Owned;
+pub use pack::Packer;
 pub use path::{PATH_CAP, TreePath};
-pub use tar::{TarSink, TarSource};
+pub use tar::{TarSink, TarSource, WRITING};
 pub use unpack::unpack;

@@ -98,8 +98,8 @@ fn what_no_tree_can_hold_is_refused_with_its_place() {
         ),
         (
             whole(&[long(b"34 SCHILY.acl.access=user:joe:rwx\n"), file()]),
-            "archive: header at byte 0: PAX record `SCHILY.acl.access` names `joe` without a number; \
-             `tar --acls --numeric-owner` and bsdtar write numbers",
+            "archive: header at byte 1024: `/a`: PAX record `SCHILY.acl.access` names the user `joe` without a \
+             number; `tar --xattrs --xattrs-include='*'` and `bsdtar --acls` pack numbers",
         ),
         (
             whole(&[long(b"21 GNU.sparse.size=9\n22 GNU.sparse.map=5,9\n"), file()]),

@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use imgfmt::ext::Fs;
+use imgfmt::ext::{Fs, Transaction};
 use imgfmt::in_place::{Disk, Guard};
 use imgfmt::{Error, Image, InPlace, Result, Storage, Volume};
 
@@ -356,30 +356,70 @@ fn a_crash_in_an_edit_without_a_journal_is_undone() {
         for (name, edit) in EDITS {
             let case = Case::new(format!("{args}, {name}"), &image, *edit);
             assert_eq!(case.edit.guard(), Guard::Undo);
-            let mut bytes = case.bytes.clone();
-            for step in steps(&case.bytes, &case.edit) {
-                for state in step.states(most, &mut random) {
-                    step.put(&mut bytes, &state);
-                    let image = TestImage::from_bytes(&bytes, 0);
-                    let undo = undo_of(&image.path());
-                    fs::write(&undo, step.undo.as_ref().expect("it is there all the time"))
-                        .expect("a write");
-                    let refused = unlocked(|| Image::open(&image.path()));
-                    assert!(matches!(refused, Err(Error::Interrupted(_))), "{refused:?}");
-                    unlocked(|| imgfmt::recover(&image.path())).expect("it is rolled back");
-                    assert!(!undo.exists());
-                    assert!(image.tree() == case.before, "{}: {state:?}", case.name);
-                    image.fsck();
-                    count.states += 1;
-                }
-                step.put(&mut bytes, &vec![true; step.sectors.len()]);
-            }
-            let done = TestImage::from_bytes(&bytes, 0);
-            assert!(done.tree() == case.after, "{}", case.name);
-            done.fsck();
+            count.states += undone(&case, most, &mut random);
         }
     }
     count.tell("images without a journal");
+}
+
+/// Roll back every state in which an undo file is there. How many there were.
+fn undone(case: &Case, most: u64, random: &mut Random) -> u64 {
+    let (mut bytes, mut count) = (case.bytes.clone(), 0);
+    for step in steps(&case.bytes, &case.edit) {
+        for state in step.states(most, random) {
+            step.put(&mut bytes, &state);
+            let image = TestImage::from_bytes(&bytes, 0);
+            let undo = undo_of(&image.path());
+            fs::write(&undo, step.undo.as_ref().expect("it is there all the time"))
+                .expect("a write");
+            let refused = unlocked(|| Image::open(&image.path()));
+            assert!(matches!(refused, Err(Error::Interrupted(_))), "{refused:?}");
+            unlocked(|| imgfmt::recover(&image.path())).expect("it is rolled back");
+            assert!(!undo.exists());
+            assert!(image.tree() == case.before, "{}: {state:?}", case.name);
+            image.fsck();
+            count += 1;
+        }
+        step.put(&mut bytes, &vec![true; step.sectors.len()]);
+    }
+    let done = TestImage::from_bytes(&bytes, 0);
+    assert!(done.tree() == case.after, "{}", case.name);
+    done.fsck();
+    count
+}
+
+/// More blocks of metadata than a log of 1 MiB has room for, and some file data.
+fn many(tx: &mut Transaction<'_>) -> Result<()> {
+    tx.write("/file", noise(3, 50_000))?;
+    (0..1000).try_for_each(|nr| tx.create_dir(format!("/etc/{nr}")))
+}
+
+#[test]
+fn a_crash_in_an_edit_that_the_log_has_no_room_for_is_undone() {
+    let (mut random, mut count) = (Random(seed()), Count::default());
+    let most = if is_long() { 300 } else { 10 };
+    let image = image(&("-t ext4 -b 1024 -J size=1 -N 2000", 6144, 0, ""));
+    let bytes = image.bytes();
+    let refused = edit_of(&bytes, 0, many);
+    assert!(matches!(refused, Err(Error::NoSpace(_))), "{refused:?}");
+    let fs = Fs::open(Volume::whole(&bytes)).expect("it opens");
+    let guarded = |edit: Edit| {
+        let mut tx = fs.begin(crate::support::NOW).expect("begun");
+        edit(&mut tx).expect("it is edited");
+        tx.finish_in_place_or_undo().expect("it is guarded")
+    };
+    // What fits goes through the log.
+    assert_eq!(guarded(prepare).guard(), Guard::Journal);
+    let edit = guarded(many);
+    assert_eq!(edit.guard(), Guard::Undo);
+    let copy = image.twin();
+    copy.edit(many).expect("it is edited");
+    let (before, after) = (image.tree(), copy.tree());
+    let name = "a full log".to_owned();
+    let bytes = bytes.clone();
+    let case = Case { name, start: 0, bytes, edit, before, after, has_fast_commits: false };
+    count.states += undone(&case, most, &mut random);
+    count.tell("edits that the log has no room for");
 }
 
 /// What a sector is before and after each step, each content once.

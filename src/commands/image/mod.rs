@@ -10,7 +10,9 @@ mod convert;
 mod cp;
 mod diff;
 mod edit;
+mod export;
 mod grow;
+mod import;
 mod info;
 mod links;
 mod listed;
@@ -43,6 +45,8 @@ pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
         ImageCommand::Edit(verb) => verbs::run(verb, talk),
         ImageCommand::Read(ReadVerb::Diff(args)) => diff::run(args),
         ImageCommand::Read(ReadVerb::Edit(args)) => edit::run(args, talk),
+        ImageCommand::Import(args) => import::run(args, talk),
+        ImageCommand::Export(args) => export::run(args, talk),
         ImageCommand::Grow(args) => grow::run(args),
         ImageCommand::Convert(args) => convert::run(args, talk),
     }

@@ -29,24 +29,54 @@ use crate::progress::Progress;
 pub(super) enum Write {
     /// It is.
     Commit,
+    /// It is, with an undo file where the journal has no room for it.
+    CommitLarge,
     /// It is made, and then forgotten.
     Forget,
 }
 
+/// What is read.
+pub(super) enum Read<'t, 'a> {
+    /// A file system of the ext family.
+    Ext(&'t Ext<'t, ext::Fs<'a>>),
+    /// A FAT.
+    Fat(&'t Fat<'t, 'a>),
+}
+
+/// What is edited.
+pub(super) enum Edited<'t, 'n, 'a> {
+    /// A file system of the ext family.
+    Ext(&'t mut Ext<'n, ext::Transaction<'a>>),
+    /// A FAT.
+    Fat(&'t mut Fat<'n, 'a>),
+}
+
 /// Read in an image, which may be compressed.
 pub(super) fn read<R>(name: &ImageName, act: impl FnOnce(&dyn Tree) -> Result<R>) -> Result<R> {
-    let opened = open::open(&name.file, Progress::new(false))?;
+    read_volume(name, Progress::new(false), |read| match read {
+        Read::Ext(tree) => act(tree),
+        Read::Fat(tree) => act(tree),
+    })
+}
+
+/// The same, for what wants more than a tree.
+pub(super) fn read_volume<R>(
+    name: &ImageName,
+    progress: Progress,
+    act: impl FnOnce(Read<'_, '_>) -> Result<R>,
+) -> Result<R> {
+    let opened = open::open(&name.file, progress)?;
     let fail = |e| failure(&name.file, &e);
     let Selected { volume, is_fat } = select(name, &opened.raw)?;
     let shown = shown(name);
     let result = match is_fat {
         true => {
             let fs = fat::Fs::open(volume).map_err(fail)?;
-            act(&Fat { file: &name.file, name: &shown, now: 0, fs })?
+            act(Read::Fat(&Fat { file: &name.file, name: &shown, now: 0, fs }))?
         }
         false => {
             let fs = ext::Fs::open(volume).map_err(fail)?;
-            act(&Ext { file: &name.file, name: &shown, fs })?
+            act(Read::Ext(&Ext { file: &name.file, name: &shown, fs }))?
         }
     };
     opened.raw.check_unchanged().map_err(fail)?;
@@ -59,6 +89,19 @@ pub(super) fn edit<R>(
     write: Write,
     act: impl FnOnce(&mut dyn TreeMut) -> Result<R>,
 ) -> Result<R> {
+    let (result, _) = edit_volume(name, write, |edited| match edited {
+        Edited::Ext(tree) => act(tree),
+        Edited::Fat(tree) => act(tree),
+    })?;
+    Ok(result)
+}
+
+/// The same, for what wants more than a tree; and what keeps the edit whole.
+pub(super) fn edit_volume<R>(
+    name: &ImageName,
+    write: Write,
+    act: impl FnOnce(Edited<'_, '_, '_>) -> Result<R>,
+) -> Result<(R, Guard)> {
     let now = epoch::now()?;
     let file = &name.file;
     let fail = |e| failure(file, &e);
@@ -73,28 +116,33 @@ pub(super) fn edit<R>(
                 let fs = fat::Fs::open(volume).map_err(fail)?;
                 let now = u64::try_from(now).unwrap_or(0);
                 let mut tree = Fat { file, name: &shown, now, fs };
-                let result = act(&mut tree)?;
+                let result = act(Edited::Fat(&mut tree))?;
                 (result, InPlace::undo(tree.fs.into_changes().map_err(fail)?))
             }
             false => {
                 let fs = ext::Fs::open(volume).map_err(fail)?;
                 let tx = fs.begin(now).map_err(|e| refused(file, &e))?;
                 let mut tree = Ext { file, name: &shown, fs: tx };
-                let result = act(&mut tree)?;
-                (result, tree.fs.finish_in_place().map_err(|e| refused(file, &e))?)
+                let result = act(Edited::Ext(&mut tree))?;
+                let edit = match write {
+                    Write::CommitLarge => tree.fs.finish_in_place_or_undo(),
+                    Write::Commit | Write::Forget => tree.fs.finish_in_place(),
+                };
+                (result, edit.map_err(|e| refused(file, &e))?)
             }
         }
     };
+    let guard = edit.guard();
     if write == Write::Forget || edit.is_empty() {
-        return Ok(result);
+        return Ok((result, guard));
     }
-    if edit.guard() == Guard::Undo {
+    if guard == Guard::Undo {
         check_undo(file)?;
     }
     interrupt::check()?;
     let mut image = image.into_mut().map_err(fail)?;
     image.commit_in_place(&edit).map_err(|e| refused(file, &e))?;
-    Ok(result)
+    Ok((result, guard))
 }
 
 /// `disk.img#2`, as the user wrote it.

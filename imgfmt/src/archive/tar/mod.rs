@@ -20,7 +20,9 @@ mod sparse;
 mod write;
 
 pub use read::TarSource;
-pub use write::TarSink;
+pub use write::{TarSink, WRITING};
+
+pub(super) use pax::number;
 
 /// Bytes of a header, and what everything is padded to.
 const BLOCK: usize = 512;

@@ -6,6 +6,7 @@
 use super::sparse::Hints;
 use crate::archive::acl;
 use crate::archive::entry::{Time, Xattr};
+use crate::archive::names::Known;
 
 /// The longest PAX header that is read, in bytes.
 pub(super) const CAP: u64 = 16 << 20;
@@ -19,6 +20,8 @@ const NAME_CAP: usize = 255;
 const XATTRS_CAP: usize = 1024;
 /// What is left out of an ACL that no file system of Linux keeps.
 const NFS4_ACL: &str = "an ACL of NFSv4";
+/// GNU tar 1.34 writes names into this text even with `--numeric-owner`.
+const ACL_HINT: &str = "; `tar --xattrs --xattrs-include='*'` and `bsdtar --acls` pack numbers";
 
 /// What headers before an entry say about it; `None` where they say nothing.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,9 @@ pub(super) struct Extra {
     pub(super) size: Option<u64>,
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
+    /// Names of the owner.
+    pub(super) user: Option<Vec<u8>>,
+    pub(super) group: Option<Vec<u8>>,
     pub(super) mtime: Option<Time>,
     pub(super) atime: Option<Time>,
     pub(super) ctime: Option<Time>,
@@ -36,9 +42,19 @@ pub(super) struct Extra {
     pub(super) xattrs: Vec<Xattr>,
     /// The same attributes in weaker forms, which a stronger one of the name outdoes.
     weak: Vec<Xattr>,
+    /// ACLs as text, weaker still: names of users may be in them.
+    acls: Vec<Acl>,
     pub(super) sparse: Hints,
     /// Records that were left out, by their keys.
     pub(super) dropped: Vec<&'static str>,
+}
+
+/// An ACL as text.
+#[derive(Clone, Debug)]
+struct Acl {
+    key: &'static str,
+    name: &'static [u8],
+    text: Vec<u8>,
 }
 
 impl Extra {
@@ -67,13 +83,19 @@ impl Extra {
             b"size" => self.size = parsed(value, number)?,
             b"uid" => self.uid = parsed(value, number)?,
             b"gid" => self.gid = parsed(value, number)?,
+            b"uname" => self.user = some(value),
+            b"gname" => self.group = some(value),
             b"mtime" => self.mtime = parsed(value, time)?,
             b"atime" => self.atime = parsed(value, time)?,
             b"ctime" => self.ctime = parsed(value, time)?,
             b"SCHILY.devmajor" => self.major = parsed(value, number)?,
             b"SCHILY.devminor" => self.minor = parsed(value, number)?,
-            b"SCHILY.acl.access" => self.acl(b"system.posix_acl_access", value)?,
-            b"SCHILY.acl.default" => self.acl(b"system.posix_acl_default", value)?,
+            b"SCHILY.acl.access" => {
+                self.acl("SCHILY.acl.access", b"system.posix_acl_access", value);
+            }
+            b"SCHILY.acl.default" => {
+                self.acl("SCHILY.acl.default", b"system.posix_acl_default", value);
+            }
             b"SCHILY.acl.ace" if self.dropped.is_empty() => self.dropped.push(NFS4_ACL),
             b"SCHILY.acl.ace" => {}
             b"RHT.security.selinux" => {
@@ -101,32 +123,42 @@ impl Extra {
     /// Returns whether there was any.
     pub(super) fn forget_own(&mut self) -> bool {
         let xattrs = std::mem::take(&mut self.xattrs).len() + std::mem::take(&mut self.weak).len();
+        let acls = std::mem::take(&mut self.acls).len();
         let sparse = std::mem::take(&mut self.sparse);
         let dropped = std::mem::take(&mut self.dropped);
-        xattrs > 0 || sparse != Hints::default() || !dropped.is_empty()
+        xattrs + acls > 0 || sparse != Hints::default() || !dropped.is_empty()
     }
 
-    fn acl(&mut self, name: &[u8], text: &[u8]) -> Result<(), String> {
-        if text.is_empty() {
-            return Ok(());
+    fn acl(&mut self, key: &'static str, name: &'static [u8], text: &[u8]) {
+        self.acls.retain(|acl| acl.key != key);
+        if !text.is_empty() {
+            self.acls.push(Acl { key, name, text: text.to_vec() });
         }
-        let hint = "; `tar --acls --numeric-owner` and bsdtar write numbers";
-        let value = acl::from_text(text).map_err(|what| match what.ends_with("number") {
-            true => what + hint,
-            false => what,
-        })?;
-        put(&mut self.weak, name, value)
     }
 
-    /// All attributes, each once.
-    pub(super) fn take_xattrs(&mut self) -> Vec<Xattr> {
+    /// All attributes, each once. Of an ACL that is there as an attribute the text is not looked at.
+    ///
+    /// # Errors
+    /// What is wrong with an ACL, such as a name that nobody knows.
+    pub(super) fn take_xattrs(&mut self, known: &Known) -> Result<Vec<Xattr>, String> {
         let mut all = std::mem::take(&mut self.xattrs);
         for weak in std::mem::take(&mut self.weak) {
             if !all.iter().any(|strong| strong.name == weak.name) {
                 all.push(weak);
             }
         }
-        all
+        for Acl { key, name, text } in std::mem::take(&mut self.acls) {
+            if all.iter().any(|strong| strong.name == name) {
+                continue;
+            }
+            let value = acl::from_text(&text, &|who, name| known.get(who, name));
+            let value = value.map_err(|what| match what.ends_with("number") {
+                true => format!("PAX record `{key}` {what}{ACL_HINT}"),
+                false => format!("PAX record `{key}` {what}"),
+            })?;
+            put(&mut all, name, value).map_err(|what| format!("PAX record `{key}` {what}"))?;
+        }
+        Ok(all)
     }
 }
 
@@ -157,7 +189,7 @@ fn parsed<T>(value: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Result<Option<
 }
 
 /// A decimal number without sign.
-pub(super) fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+pub(in crate::archive) fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let digits = text.iter().all(u8::is_ascii_digit).then_some(text)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
@@ -300,7 +332,10 @@ mod tests {
         let records = b"31 SCHILY.xattr.user.x=a\nb=c\n\0\n12 path=a/b\n";
         let mut extra = read(records).expect("records");
         assert_eq!(extra.path.as_deref(), Some(&b"a/b"[..]));
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.x", b"a\nb=c\n\0")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.x", b"a\nb=c\n\0")]
+        );
     }
 
     #[test]
@@ -327,17 +362,24 @@ mod tests {
     fn the_attribute_of_star_outdoes_those_of_others() {
         let records = b"38 LIBARCHIVE.xattr.user.%3D=AGJj/w==\n";
         let mut extra = read(records).expect("records");
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.=", b"\0bc\xFF")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.=", b"\0bc\xFF")]
+        );
         let records = b"30 LIBARCHIVE.xattr.user.x=YQ\n25 SCHILY.xattr.user.x=b\n";
         let mut extra = read(records).expect("records");
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.x", b"b")]);
+        assert_eq!(
+            extra.take_xattrs(&Known::default()).expect("numbers"),
+            [xattr(b"user.x", b"b")]
+        );
     }
 
     #[test]
     fn names_of_attributes_are_escaped_as_gnu_tar_does() {
         let records = b"35 SCHILY.xattr.user.a%3Db%25%41=v\n";
         let mut extra = read(records).expect("records");
-        assert_eq!(extra.take_xattrs(), [xattr(b"user.a=b%%41", b"v")]);
+        let all = extra.take_xattrs(&Known::default()).expect("numbers");
+        assert_eq!(all, [xattr(b"user.a=b%%41", b"v")]);
         assert_eq!(escaped(b"user.a=b%%41"), b"user.a%3Db%25%2541");
     }
 

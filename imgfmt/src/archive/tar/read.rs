@@ -1,8 +1,9 @@
 //! A tar archive as a source of entries, read once, from front to back.
 //!
 //! A leading `/` of a name is taken off, as GNU tar does, with a warning; a `..` in it is refused. Owners are numbers:
-//! names of users mean nothing in another system. What an archive may have and a tree may not (a label of a volume, a
-//! type that nobody knows) is left out with a warning. What follows the end of the archive is read, so that a pipe
+//! names of users mean nothing in another system; those in ACLs become numbers as [`names`](crate::archive::names) says. What an
+//! archive may have and a tree may not (a label of a volume, a type that nobody knows) is left out with a warning. What
+//! follows the end of the archive is read, so that a pipe
 //! is emptied and the checksum behind compressed bytes is seen, and not looked at: a second archive is not followed.
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -17,6 +18,7 @@ use crate::archive::acl;
 use crate::archive::entry::{
     Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, from_io,
 };
+use crate::archive::names::{Known, Names, TABLE_CAP, Who};
 use crate::archive::path::{PATH_CAP, TreePath};
 use crate::error::{Error, Result};
 
@@ -30,6 +32,7 @@ pub struct TarSource<'a> {
     from: Stream<'a>,
     global: Extra,
     took_root_off: bool,
+    known: Known,
 }
 
 /// Bytes, and how many were taken, which says where an error is.
@@ -127,11 +130,16 @@ impl<'a> TarSource<'a> {
     /// The archive that `from` yields from here on.
     pub fn new(from: impl Read + 'a) -> Self {
         let from = BufReader::with_capacity(CHUNK, Box::new(from) as Box<dyn Read + 'a>);
-        Self {
-            from: Stream { from, taken: 0, ahead: None },
-            global: Extra::default(),
-            took_root_off: false,
-        }
+        let (global, known) = (Extra::default(), Known::default());
+        let from = Stream { from, taken: 0, ahead: None };
+        Self { from, global, took_root_off: false, known }
+    }
+
+    /// With names that ACLs of the archive may have, where it does not know them itself.
+    #[must_use]
+    pub fn knowing(mut self, names: Names) -> Self {
+        self.known = Known::new(names);
+        self
     }
 
     /// The next header of a member, with what came before it. `None` at the end of the archive.
@@ -273,7 +281,10 @@ impl<'a> TarSource<'a> {
         for what in &head.extra.dropped {
             warn(format!("`{path}`: {what} is left out"));
         }
-        let (mut meta, mut xattrs) = (head.meta()?, head.extra.take_xattrs());
+        let mut meta = head.meta()?;
+        head.owners(&meta, &mut self.known);
+        let xattrs = head.extra.take_xattrs(&self.known);
+        let mut xattrs = xattrs.map_err(|what| at.wrong(format!("`{path}`: {what}")))?;
         let access = xattrs.iter().position(|xattr| xattr.name == b"system.posix_acl_access");
         // Some write the permissions of the group to the header, where a file with an ACL shows the mask.
         if let Some((at, shown)) = access.and_then(|at| Some((at, acl::mode(&xattrs[at].value)?))) {
@@ -290,9 +301,33 @@ impl<'a> TarSource<'a> {
         }
         let end = self.from.taken + left + padding(stored);
         let offset = self.from.taken;
-        let mut content = Content::new(&mut self.from, len).at(offset);
-        sink.entry(&entry, &mut content, warn).map_err(|error| named(error, &entry.path))?;
+        let outcome = match self.table(&entry, len).map_err(|error| named(error, &entry.path))? {
+            Some(text) => {
+                let mut content = &text[..];
+                sink.entry(&entry, &mut Content::new(&mut content, len).at(offset), warn)
+            }
+            None => {
+                let mut content = Content::new(&mut self.from, len).at(offset);
+                sink.entry(&entry, &mut content, warn)
+            }
+        };
+        outcome.map_err(|error| named(error, &entry.path))?;
         self.from.skip(end.saturating_sub(self.from.taken))
+    }
+
+    /// The content of a file that tells names of users or groups, of which a note is taken.
+    fn table(&mut self, entry: &Entry, len: u64) -> Result<Option<Vec<u8>>> {
+        let Kind::File { data: Data::Whole, .. } = entry.kind else { return Ok(None) };
+        let Some(who) = Known::table_at(entry.path.as_bytes()).filter(|_| len <= TABLE_CAP) else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        (&mut self.from).take(len).read_to_end(&mut text).map_err(from_io)?;
+        if text.len() as u64 != len {
+            return Err(from_io(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.known.set_table(who, &text);
+        Ok(Some(text))
     }
 
     /// POSIX lets a hard link bring the content of its file along; others left a size in the header and no content.
@@ -441,6 +476,18 @@ impl Head {
             atime: self.extra.atime.or_else(|| gnu.and_then(|gnu| kept(&gnu.atime))),
             ctime: self.extra.ctime.or_else(|| gnu.and_then(|gnu| kept(&gnu.ctime))),
         })
+    }
+
+    /// Names of the owner, beside the numbers.
+    fn owners(&self, meta: &Meta, known: &mut Known) {
+        let bytes = self.header.as_bytes();
+        // `uname` and `gname`, which archives from before ustar have not.
+        if self.header.as_ustar().is_some() || self.header.as_gnu().is_some() {
+            let user = self.extra.user.as_deref().unwrap_or(field::text(&bytes[265..297]));
+            let group = self.extra.group.as_deref().unwrap_or(field::text(&bytes[297..329]));
+            known.owner(Who::User, user, meta.uid);
+            known.owner(Who::Group, group, meta.gid);
+        }
     }
 
     fn device(&self) -> Result<(u32, u32)> {

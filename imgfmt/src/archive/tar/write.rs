@@ -17,6 +17,8 @@ use crate::archive::acl;
 use crate::archive::entry::{Content, Data, Entry, Kind, Meta, Run, Sink, Warn};
 use crate::error::{Error, Result};
 
+/// What [`Error::Io`] says was being done where an archive could not be written.
+pub const WRITING: &str = "write the archive";
 /// Bytes that are gathered before they are written.
 const CHUNK: usize = 1 << 20;
 /// What a field of eight bytes holds in octal, and one of twelve.
@@ -328,7 +330,7 @@ fn set_text(field: &mut [u8], text: &[u8]) {
 }
 
 fn write_error(error: std::io::Error) -> Error {
-    Error::io("write the archive", error)
+    Error::io(WRITING, error)
 }
 
 #[cfg(test)]

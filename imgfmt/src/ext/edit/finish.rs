@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::transaction::Transaction;
 use crate::changes::Changes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::feature::Compat;
@@ -44,7 +44,20 @@ impl Transaction<'_> {
     /// Those of [`Transaction::finish`]; [`Error::NoSpace`](crate::Error::NoSpace) with both numbers where the journal has
     /// no room for the edit; [`Error::Unsupported`](crate::Error::Unsupported) where a crash could leave more than a replay
     /// of the journal mends.
-    pub fn finish_in_place(mut self) -> Result<InPlace> {
+    pub fn finish_in_place(self) -> Result<InPlace> {
+        self.guarded(false)
+    }
+
+    /// The same, but where the log has no room for the edit, an undo file keeps it whole. Not where the log has to be
+    /// replayed: [`Fs::recover`](crate::ext::Fs::recover) comes before.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::finish_in_place`].
+    pub fn finish_in_place_or_undo(self) -> Result<InPlace> {
+        self.guarded(true)
+    }
+
+    fn guarded(mut self, or_undo: bool) -> Result<InPlace> {
         if self.is_nothing() {
             return Ok(InPlace::undo(Changes::new()));
         }
@@ -55,7 +68,14 @@ impl Transaction<'_> {
         }
         let superblock = (*self.superblock).clone();
         let (fs, now) = (self.fs, self.now());
-        Commit { fs, superblock, meta, data, now, superblock_last: false }.steps()
+        let mut commit = Commit { fs, superblock, meta, data, now, superblock_last: false };
+        match commit.steps() {
+            Err(Error::NoSpace(_)) if or_undo && fs.recovery().is_none() => {
+                let (meta, data) = (self.changes(commit.meta), self.changes(commit.data));
+                Ok(InPlace::undo_after(data, meta))
+            }
+            outcome => outcome,
+        }
     }
 
     fn is_nothing(&self) -> bool {

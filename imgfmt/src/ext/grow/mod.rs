@@ -198,7 +198,7 @@ impl Enlarged<'_> {
             return Ok(InPlace::undo_after(ahead, guarded));
         }
         let (fs, superblock) = (self.fs, self.superblock);
-        let commit = Commit {
+        let mut commit = Commit {
             fs,
             superblock,
             meta: self.guarded,

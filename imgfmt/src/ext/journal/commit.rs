@@ -85,8 +85,9 @@ impl Commit<'_, '_> {
     ///
     /// # Errors
     /// [`Error::NoSpace`] with both numbers where the log has no room; [`Error::Unsupported`] where a crash could leave
-    /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log.
-    pub(crate) fn steps(mut self) -> Result<InPlace> {
+    /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log. Then `meta` and `data` are as they
+    /// were, but for what fast commits changed.
+    pub(crate) fn steps(&mut self) -> Result<InPlace> {
         self.check_sectors()?;
         let mut log = self.log()?;
         self.log_overwrites()?;

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::progress::Bar;
 
 /// A filter before a sink.
-pub(super) struct Filter<'a> {
+pub(in crate::commands::image) struct Filter<'a> {
     to: &'a mut dyn Sink,
     owners: &'a Owners,
     /// Of every change of an inode that the source does not tell.
@@ -23,7 +23,7 @@ pub(super) struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    pub(super) fn new(
+    pub(in crate::commands::image) fn new(
         to: &'a mut dyn Sink,
         input: &Input,
         owners: &'a Owners,
@@ -35,7 +35,7 @@ impl<'a> Filter<'a> {
     }
 
     /// How many entries there were.
-    pub(super) fn entries(&self) -> u64 {
+    pub(in crate::commands::image) fn entries(&self) -> u64 {
         self.entries
     }
 }

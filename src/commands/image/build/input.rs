@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::archive::{
-    Content, DirSource, Entry, OciSource, Sink, Source, TarSource, Warn, unpack,
+    Content, DirSource, Entry, Names, OciSource, Sink, Source, TarSource, Warn, unpack,
 };
 use imgfmt::compressed::Compression;
 use imgfmt::{Error, Result as FormatResult};
@@ -23,7 +23,6 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::build::{Format, Type, Volume};
-use crate::cli::ImageBuildArgs;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Bar;
@@ -31,13 +30,20 @@ use crate::progress::Bar;
 /// Bytes of a source that its seed is made of.
 const HEAD_LEN: u64 = 64 << 10;
 
+/// What sources are, where it is not told by their content.
+pub(in crate::commands::image) struct Reading {
+    pub(in crate::commands::image) format: Option<Format>,
+    /// Which image of a container image of several: `linux/amd64`.
+    pub(in crate::commands::image) platform: Option<String>,
+}
+
 /// All sources of a volume.
 pub(super) struct Inputs {
     pub(super) all: Vec<Input>,
 }
 
 /// One source.
-pub(super) struct Input {
+pub(in crate::commands::image) struct Input {
     path: PathBuf,
     kind: Kind,
     /// What is known of its content without reading it all.
@@ -61,20 +67,20 @@ impl Inputs {
     /// Open those of all volumes. What has to be unpacked first is put into `scratch`.
     pub(super) fn open_all(
         volumes: &[Volume],
-        args: &ImageBuildArgs,
+        reading: &Reading,
         scratch: &Path,
     ) -> Result<Vec<Self>> {
         let paths = volumes.iter().flat_map(|volume| &volume.from);
         if paths.filter(|path| is_pipe(path)).count() > 1 {
             return Err(Failure::new("standard input is named twice, and can be read once"));
         }
-        volumes.iter().map(|volume| Self::open(volume, args, scratch)).collect()
+        volumes.iter().map(|volume| Self::open(volume, reading, scratch)).collect()
     }
 
-    fn open(volume: &Volume, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+    fn open(volume: &Volume, reading: &Reading, scratch: &Path) -> Result<Self> {
         let opened = volume.from.iter().map(|path| match volume.kind {
             Type::Raw => Input::open_raw(path),
-            _ => Input::open(path, args, scratch),
+            _ => Input::open(path, reading, scratch),
         });
         let mut all = opened.collect::<Result<Vec<_>>>()?;
         if volume.is_looked_at_first() {
@@ -114,21 +120,26 @@ fn is_pipe(path: &Path) -> bool {
 }
 
 impl Input {
-    fn open(path: &Path, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+    /// Open one. What has to be unpacked first is put into `scratch`.
+    pub(in crate::commands::image) fn open(
+        path: &Path,
+        reading: &Reading,
+        scratch: &Path,
+    ) -> Result<Self> {
         let input = Self { path: path.to_owned(), kind: Kind::Dir, head: Vec::new(), mode: 0o600 };
         let fail = |error: &io::Error| Failure::host("cannot read", path, error);
         if is_pipe(path) {
-            return input.pipe(args, scratch);
+            return input.pipe(reading, scratch);
         }
         let meta = fs::metadata(path).map_err(|e| fail(&e))?;
         if meta.is_dir() {
-            return input.dir(args);
+            return input.dir(reading);
         }
-        if args.format == Some(Format::Dir) {
+        if reading.format == Some(Format::Dir) {
             return Err(Failure::new(format!("`{}` is no directory", path.display())));
         }
         let file = File::open(path).map_err(|e| fail(&e))?;
-        input.file(file, meta.mode() & 0o666, args, scratch)
+        input.file(file, meta.mode() & 0o666, reading, scratch)
     }
 
     /// A file whose bytes are taken as they are.
@@ -156,7 +167,7 @@ impl Input {
     }
 
     /// What it is called in messages.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::commands::image) fn name(&self) -> String {
         match is_pipe(&self.path) {
             true => "standard input".into(),
             false => format!("`{}`", self.path.display()),
@@ -173,9 +184,9 @@ impl Input {
         matches!(self.kind, Kind::Dir | Kind::Oci { .. })
     }
 
-    fn dir(mut self, args: &ImageBuildArgs) -> Result<Self> {
+    fn dir(mut self, reading: &Reading) -> Result<Self> {
         let is_layout = self.path.join("index.json").is_file() && self.path.join("blobs").is_dir();
-        let format = args.format.unwrap_or(if is_layout { Format::Oci } else { Format::Dir });
+        let format = reading.format.unwrap_or(if is_layout { Format::Oci } else { Format::Dir });
         let fail = |error: &io::Error| Failure::host("cannot read", &self.path, error);
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(|e| fail(&e))? {
@@ -187,7 +198,7 @@ impl Input {
             Format::Dir => {}
             Format::Oci => {
                 self.head = fs::read(self.path.join("index.json")).unwrap_or_default();
-                self.kind = self.oci(self.path.clone(), None, args)?;
+                self.kind = self.oci(self.path.clone(), None, reading)?;
             }
             Format::Tar => {
                 return Err(Failure::new(format!("{} is a directory, and no tar", self.name())));
@@ -196,13 +207,8 @@ impl Input {
         Ok(self)
     }
 
-    fn oci(
-        &self,
-        path: PathBuf,
-        spool: Option<NamedTempFile>,
-        args: &ImageBuildArgs,
-    ) -> Result<Kind> {
-        let architecture = match &args.platform {
+    fn oci(&self, path: PathBuf, spool: Option<NamedTempFile>, reading: &Reading) -> Result<Kind> {
+        let architecture = match &reading.platform {
             None => None,
             Some(platform) => match platform.split_once('/') {
                 Some(("linux", architecture)) => Some(architecture.to_owned()),
@@ -216,18 +222,26 @@ impl Input {
         Ok(oci)
     }
 
-    fn pipe(self, args: &ImageBuildArgs, scratch: &Path) -> Result<Self> {
+    fn pipe(self, reading: &Reading, scratch: &Path) -> Result<Self> {
         let mut head = Vec::new();
         let read = io::stdin().lock().take(HEAD_LEN).read_to_end(&mut head);
         read.map_err(|e| Failure::new(format!("standard input: {}", crate::failure::plain(&e))))?;
-        if args.format == Some(Format::Dir) {
+        if reading.format == Some(Format::Dir) {
             return Err(Failure::new("standard input is no directory"));
         }
-        let rest = Cursor::new(head.clone()).chain(io::stdin().lock());
-        let mut input = Self { head: head.clone(), ..self };
-        input.kind = match input.spooled(rest, args, scratch)? {
-            Some(oci) => oci,
-            None => Kind::Pipe(head),
+        let mut taken = Vec::new();
+        let rest = Cursor::new(&head).chain(io::stdin().lock());
+        let is_spooled = self.is_spooled(Recorded { from: rest, taken: &mut taken }, reading)?;
+        if taken.len() < head.len() {
+            taken.clone_from(&head);
+        }
+        let mut input = Self { head, ..self };
+        input.kind = match is_spooled {
+            true => {
+                let rest = Cursor::new(taken).chain(io::stdin().lock());
+                input.spool(rest, reading, scratch)?
+            }
+            false => Kind::Pipe(taken),
         };
         Ok(input)
     }
@@ -236,7 +250,7 @@ impl Input {
         mut self,
         mut file: File,
         mode: u32,
-        args: &ImageBuildArgs,
+        reading: &Reading,
         scratch: &Path,
     ) -> Result<Self> {
         let path = self.path.clone();
@@ -251,58 +265,55 @@ impl Input {
         }
         file.rewind().map_err(|e| fail(&e))?;
         let compression = Compression::detect(&self.head).map_err(|e| failed(&self, &e))?;
-        self.kind = match (args.format, compression) {
+        self.kind = match (reading.format, compression) {
             (Some(Format::Tar), _) => Kind::Tar(file),
             (_, None) => {
-                let is_oci = match args.format {
+                let is_oci = match reading.format {
                     Some(_) => true,
                     None => is_container_image(&file).map_err(|e| failed(&self, &e))?,
                 };
                 file.rewind().map_err(|e| fail(&e))?;
-                if is_oci { self.oci(path.clone(), None, args)? } else { Kind::Tar(file) }
+                if is_oci { self.oci(path.clone(), None, reading)? } else { Kind::Tar(file) }
             }
             (_, Some(_)) => {
-                let spooled = self.spooled(&file, args, scratch)?;
+                let is_spooled = self.is_spooled(&file, reading)?;
                 file.rewind().map_err(|e| fail(&e))?;
-                spooled.unwrap_or(Kind::Tar(file))
+                match is_spooled {
+                    true => self.spool(&file, reading, scratch)?,
+                    false => Kind::Tar(file),
+                }
             }
         };
         Ok(self)
     }
 
-    /// What comes in a stream, unpacked into a file if its first member is one of a container image, or it is said to be
-    /// one.
-    fn spooled(
-        &self,
-        from: impl Read,
-        args: &ImageBuildArgs,
-        scratch: &Path,
-    ) -> Result<Option<Kind>> {
-        if args.format == Some(Format::Tar) {
-            return Ok(None);
+    /// Whether a stream is of a container image, which has to be unpacked into a file: it is said to be, or its first
+    /// member is of one. What is wrong with an archive is told when it is read.
+    fn is_spooled(&self, from: impl Read, reading: &Reading) -> Result<bool> {
+        match reading.format {
+            Some(Format::Tar | Format::Dir) => return Ok(false),
+            Some(Format::Oci) => return Ok(true),
+            None => {}
         }
-        let mut from = unpack(from).map_err(|e| failed(self, &e))?;
         let mut first = Vec::new();
-        if let Err(error) = (&mut from).take(512).read_to_end(&mut first)
-            && args.format.is_some()
-        {
-            return Err(failed(self, &imgfmt::archive::entry::from_io(error)));
-        }
-        let name = first.split(|&byte| byte == 0).next().unwrap_or_default();
-        if args.format.is_none() && !is_of_image(name) {
-            return Ok(None);
-        }
+        let from = unpack(from).map_err(|e| failed(self, &e))?;
+        let _ = from.take(512).read_to_end(&mut first);
+        Ok(is_of_image(first.split(|&byte| byte == 0).next().unwrap_or_default()))
+    }
+
+    /// A container image in a stream, unpacked into a file.
+    fn spool(&self, from: impl Read, reading: &Reading, scratch: &Path) -> Result<Kind> {
+        let mut from = unpack(from).map_err(|e| failed(self, &e))?;
         let fail = |error: &io::Error| Failure::host("cannot write to", scratch, error);
         let mut spool = tempfile::Builder::new()
             .prefix(".autoxen.")
             .suffix(".partial")
             .tempfile_in(scratch)
             .map_err(|e| fail(&e))?;
-        io::Write::write_all(&mut spool, &first).map_err(|e| fail(&e))?;
         copy(&mut from, spool.as_file_mut()).map_err(|e| failed(self, &e))?;
         spool.as_file().rewind().map_err(|e| fail(&e))?;
         let path = spool.path().to_owned();
-        self.oci(path, Some(spool), args).map(Some)
+        self.oci(path, Some(spool), reading)
     }
 
     /// Keep what comes through a pipe, so that it can be read twice.
@@ -323,17 +334,30 @@ impl Input {
         bar: &Bar,
         warn: &mut Warn<'_>,
     ) -> FormatResult<()> {
+        self.feed_knowing(Names::default(), sink, bar, warn)
+    }
+
+    /// The same, with names that ACLs of a tar may have.
+    pub(in crate::commands::image) fn feed_knowing(
+        &self,
+        names: Names,
+        sink: &mut dyn Sink,
+        bar: &Bar,
+        warn: &mut Warn<'_>,
+    ) -> FormatResult<()> {
         let counted = |from, total| Counted { from, bar, done: 0, total };
         match &self.kind {
             Kind::Tar(file) => {
                 let mut from = file;
                 let total = file.metadata().map_or(0, |meta| meta.len());
                 from.rewind().map_err(|e| Error::io("read it", e))?;
-                TarSource::new(unpack(counted(Box::new(from), total))?).feed(sink, warn)
+                let from = unpack(counted(Box::new(from), total))?;
+                TarSource::new(from).knowing(names).feed(sink, warn)
             }
             Kind::Pipe(head) => {
                 let from = Cursor::new(head).chain(io::stdin().lock());
-                TarSource::new(unpack(counted(Box::new(from), 0))?).feed(sink, warn)
+                let from = unpack(counted(Box::new(from), 0))?;
+                TarSource::new(from).knowing(names).feed(sink, warn)
             }
             Kind::Dir => DirSource::new(&self.path).feed(sink, warn),
             Kind::Oci { path, architecture, .. } => {
@@ -345,6 +369,20 @@ impl Input {
 
 fn failed(input: &Input, error: &Error) -> Failure {
     super::failure(input, error)
+}
+
+/// A stream that keeps what was read of it, so that it can be read again from its start.
+struct Recorded<'t, R> {
+    from: R,
+    taken: &'t mut Vec<u8>,
+}
+
+impl<R: Read> Read for Recorded<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buf)?;
+        self.taken.extend_from_slice(&buf[..count]);
+        Ok(count)
+    }
 }
 
 /// A stream whose progress is shown, and that ends when we are asked to stop.

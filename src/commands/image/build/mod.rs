@@ -8,8 +8,8 @@ mod disk;
 mod ext;
 mod fat;
 mod fat_size;
-mod filter;
-mod input;
+pub(super) mod filter;
+pub(super) mod input;
 mod made;
 mod output;
 mod raw;
@@ -19,7 +19,7 @@ mod writer;
 use std::process::ExitCode;
 
 use self::filter::Filter;
-use self::input::{Input, Inputs};
+use self::input::{Input, Inputs, Reading};
 use self::made::{Made, VolumeMade};
 use self::output::Output;
 use crate::build::{Type, Volume};
@@ -51,7 +51,8 @@ pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
         None => epoch::given()?,
     };
     let place = Output::beside(&args.output, args.force)?;
-    let inputs = Inputs::open_all(&volumes, args, place.directory())?;
+    let reading = Reading { format: args.format, platform: args.platform.clone() };
+    let inputs = Inputs::open_all(&volumes, &reading, place.directory())?;
     let mode = inputs.iter().fold(0o666, |mode, inputs| mode & inputs.mode());
     let mut output = place.create(mode)?;
     let bar = Progress::new(args.quiet).bar("build");
@@ -71,17 +72,22 @@ pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
     let made = Made { len, table, entries, volumes: made };
     output.publish(len)?;
     drop(bar);
+    tell(&warnings, talk);
+    match args.json {
+        true => report::print_json(&made.json(&args.output, &warnings))?,
+        false => report::print(&made.text(&args.output))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tell of warnings, the first ones one by one.
+pub(super) fn tell(warnings: &[String], talk: Talk) {
     for warning in warnings.iter().take(WARNINGS_TOLD) {
         talk.warning(warning);
     }
     if let Some(more) = warnings.len().checked_sub(WARNINGS_TOLD).filter(|more| *more > 0) {
         talk.warning(&format!("and {more} more warnings; `--json` has them all"));
     }
-    match args.json {
-        true => report::print_json(&made.json(&args.output, &warnings))?,
-        false => report::print(&made.text(&args.output))?,
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// What the making of a volume needs beside its description.
