@@ -6,6 +6,8 @@ pub mod form;
 pub mod gather;
 mod inside;
 mod locate;
+pub mod stock;
+pub mod words;
 
 use std::path::PathBuf;
 

@@ -15,7 +15,7 @@ use super::open::{self, Opened};
 use super::shown;
 use crate::cli::ImageInfoArgs;
 use crate::facts::form::Form;
-use crate::facts::gather::hint;
+use crate::facts::words::hint;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Progress;

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::choose;
 use crate::facts::form::Form;
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::newfile::create_like;

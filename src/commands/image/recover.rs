@@ -18,7 +18,7 @@ use super::open;
 use crate::apply::obstacle::may;
 use crate::cli::ImageRecoverArgs;
 use crate::epoch;
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::report::{self, Talk};
