@@ -1,6 +1,6 @@
 //! What may be typed behind `autoxen image`.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
@@ -84,8 +84,8 @@ pub enum ImageCommand {
 #[derive(Debug, Args)]
 pub struct ImageInfoArgs {
     /// The image: raw, compressed with zstd, gzip or xz, or qcow2
-    #[arg(value_name = "IMAGE")]
-    pub image: PathBuf,
+    #[arg(value_name = "IMAGE[#PARTITION]")]
+    pub image: OsString,
     /// Check every ext file system in it for consistency
     #[arg(long)]
     pub deep: bool,
@@ -94,7 +94,7 @@ pub struct ImageInfoArgs {
     pub json: bool,
     /// Look at this partition alone: its number, name or UUID, or the UUID or label of the file system in it
     #[arg(long, value_name = "N|LABEL|UUID")]
-    pub partition: Option<String>,
+    pub partition: Option<OsString>,
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
@@ -104,11 +104,11 @@ pub struct ImageInfoArgs {
 #[derive(Debug, Args)]
 pub struct ImageRecoverArgs {
     /// The image: raw, and in use by nobody
-    #[arg(value_name = "IMAGE")]
-    pub image: PathBuf,
+    #[arg(value_name = "IMAGE[#PARTITION]")]
+    pub image: OsString,
     /// Replay the journal of this partition alone: its number, name or UUID, or the UUID or label of the file system in it
     #[arg(long, value_name = "N|LABEL|UUID")]
-    pub partition: Option<String>,
+    pub partition: Option<OsString>,
     /// Print what was done as JSON
     #[arg(long)]
     pub json: bool,

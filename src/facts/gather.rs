@@ -7,8 +7,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use imgfmt::{Storage, Volume, ext, probe, table};
+use imgfmt::table::Table;
+use imgfmt::{Image, Storage, Volume, ext, probe, table};
 
+use super::choose::Candidates;
 use super::stock::{Stock, Stocks};
 use super::words::finding;
 use super::{Facts, HostFile, ImageFacts, VolumeFacts, inside, locate};
@@ -185,13 +187,18 @@ impl Gatherer<'_> {
         };
         let odd = table.iter().flat_map(|table| &table.warnings);
         warnings.extend(odd.map(|what| format!("image `{}`: {what}", path.display())));
-        let window = match (&table, &image.partition) {
+        if let Some(table) = &table {
+            facts.chosen =
+                root_of(image, table, &stock.raw).map_err(|e| finding(url, &path, &e))?;
+        }
+        let partition = facts.partition(image);
+        let window = match (&table, partition) {
             (None, None) => Some(Volume::whole(&stock.raw)),
-            (Some(table), Some(number)) => table.volume(number.value, &stock.raw).ok(),
+            (Some(table), Some(number)) => table.volume(number, &stock.raw).ok(),
             // A partition too many or too few: the plan says so, since it knows what else the document says.
             _ => None,
         };
-        let selected = facts.selected(image.partition.as_ref().map(|number| number.value));
+        let selected = facts.selected(partition);
         if let Some(window) = window
             && let MountPoint::Path(mountpoint) = &image.mountpoint.value
             && selected.is_some_and(is_ext)
@@ -236,6 +243,18 @@ impl ImageFacts {
         let volume = self.volumes.iter().find(|volume| volume.partition == partition)?;
         volume.filesystem.as_deref()
     }
+}
+
+/// The partition that holds the root of the guest, where `image` is mounted there and does not name one.
+fn root_of(image: &ImageFile, table: &Table, raw: &Image) -> imgfmt::Result<Option<u32>> {
+    let is_root = image.mountpoint.value == MountPoint::Path("/".into());
+    if !is_root || image.partition.is_some() {
+        return Ok(None);
+    }
+    let chosen = Candidates::new(table, raw)?.root().ok().map(|chosen| chosen.partition.number);
+    // The name of a device says which partition it is, too.
+    let written = image.device.partition;
+    Ok(chosen.filter(|number| written.is_none_or(|written| written == *number)))
 }
 
 fn is_ext(filesystem: &str) -> bool {

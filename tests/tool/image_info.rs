@@ -118,14 +118,21 @@ fn each_partition_is_told() {
     let alone = site.succeeds(&["image", "info", "--partition", "1", "disk.img"]);
     assert!(alone.contains("partition 1:") && !alone.contains("partition 2:"), "{alone}");
     let refusal = site.fails(&["image", "info", "--partition", "3", "disk.img"]);
-    assert!(refusal.contains("no partition `3`\nhint: there are 1 (`spare`"), "{refusal}");
+    assert!(
+        refusal.contains("no partition `3`\nhint: write `IMAGE#N`: there are 1 (`spare`"),
+        "{refusal}"
+    );
     for name in ["2", "root", UUID] {
         let alone = site.succeeds(&["image", "info", "--partition", name, "disk.img"]);
         assert!(alone.contains("partition 2:") && !alone.contains("partition 1:"), "{alone}");
     }
+    let alone = site.succeeds(&["image", "info", "disk.img#root"]);
+    assert!(alone.contains("partition 2:") && !alone.contains("partition 1:"), "{alone}");
+    let refusal = site.fails(&["image", "info", "--partition", "1", "disk.img#root"]);
+    assert!(refusal.starts_with("error: the partition is named twice\n"), "{refusal}");
     let refusal = site.fails(&["image", "info", "--partition", "1", "root.img"]);
     let expected =
-        "error: image `root.img` has no partition table\nhint: leave out `--partition`\n";
+        "error: image `root.img` has no partition table\nhint: name no partition of it\n";
     assert_eq!(refusal, expected);
 }
 

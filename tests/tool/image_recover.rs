@@ -128,7 +128,7 @@ disk.img, partition 1: 1 orphan inode is freed or cut
     assert_eq!(all, expected);
     e2fsck(&volume(0));
     let stderr = site.fails(&["image", "recover", "--partition", "9", "disk.img"]);
-    assert!(stderr.contains("no partition `9`\nhint: there are 1 ("), "{stderr}");
+    assert!(stderr.contains("no partition `9`\nhint: write `IMAGE#N`: there are 1 ("), "{stderr}");
     // One that cannot be recovered keeps the others as they are.
     disk.write_all_at(&ext, starts[0]).unwrap();
     disk.write_all_at(&[0; 4], starts[1] + 1024 + 0x28).unwrap();

@@ -12,11 +12,12 @@ use imgfmt::{Error, Storage, Volume};
 
 use super::about::{About, Qcow2About, VolumeAbout};
 use super::open::{self, Opened};
-use super::shown;
+use super::{select, shown};
 use crate::cli::ImageInfoArgs;
 use crate::facts::form::Form;
 use crate::facts::words::hint;
 use crate::failure::{Failure, Result};
+use crate::inside::address::ImageName;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
@@ -24,14 +25,15 @@ use crate::report::{self, Talk};
 /// Say what the image is.
 pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     let progress = Progress::new(args.quiet);
-    let opened = open::open(&args.image, progress)?;
-    let about = look(args, &opened, progress)?;
+    let name = select::named(&args.image, args.partition.as_deref())?;
+    let opened = open::open(&name.file, progress)?;
+    let about = look(args, &name, &opened, progress)?;
     match args.json {
         true => report::print_json(&shown::json(&about))?,
         false => report::print(&shown::text(&about))?,
     }
     let changed = opened.raw.check_unchanged();
-    changed.map_err(|e| open::failure(&args.image, &e))?;
+    changed.map_err(|e| open::failure(&name.file, &e))?;
     let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|(_, dirty)| *dirty);
     if opened.form == Form::Raw && about.volumes.iter().any(is_dirty) {
         talk.note(
@@ -50,16 +52,19 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     })
 }
 
-fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<About> {
-    let fail = |e| open::failure(&args.image, &e);
+fn look(
+    args: &ImageInfoArgs,
+    name: &ImageName,
+    opened: &Opened,
+    progress: Progress,
+) -> Result<About> {
+    let fail = |e| open::failure(&name.file, &e);
     let raw = &opened.raw;
     let table = table::read(raw).map_err(fail)?;
     let mut volumes = Vec::new();
-    for (partition, window) in
-        open::windows(&args.image, table.as_ref(), args.partition.as_deref(), raw)?
-    {
+    for (partition, window) in select::windows(name, table.as_ref(), raw)? {
         volumes.push(match window {
-            Ok(window) => volume(args, window, partition, progress)?,
+            Ok(window) => volume(args, name, window, partition, progress)?,
             Err(error) => VolumeAbout {
                 len: partition.as_ref().map_or(0, |partition| partition.len),
                 partition,
@@ -69,7 +74,7 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
         });
     }
     Ok(About {
-        name: args.image.display().to_string(),
+        name: name.file.display().to_string(),
         len: raw.len(),
         form: opened.form,
         qcow2: qcow2(raw),
@@ -90,15 +95,16 @@ fn qcow2(disk: &Layer) -> Option<Qcow2About> {
 
 fn volume(
     args: &ImageInfoArgs,
+    name: &ImageName,
     window: Volume<'_>,
     partition: Option<Partition>,
     progress: Progress,
 ) -> Result<VolumeAbout> {
-    let fail = |e| open::failure(&args.image, &e);
+    let fail = |e| open::failure(&name.file, &e);
     let probe = probe::probe(&window).map_err(fail)?;
     let mut about = VolumeAbout { partition, len: window.len(), probe, ..VolumeAbout::default() };
     let kind = about.probe.as_ref().map(|probe| probe.kind);
-    if !matches!(kind, Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4)) {
+    if !kind.is_some_and(Kind::is_ext) {
         return Ok(about);
     }
     let fs = match Fs::open(window) {

@@ -5,7 +5,6 @@ mod about;
 mod attributes;
 mod build;
 mod cat;
-mod choose;
 mod convert;
 mod cp;
 mod diff;
