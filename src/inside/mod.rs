@@ -9,6 +9,7 @@ pub mod copy;
 pub mod ext;
 pub mod fat;
 pub mod glob;
+pub mod guest;
 pub mod host;
 pub mod host_target;
 pub mod mode;

@@ -3,6 +3,7 @@
 mod about;
 
 mod attributes;
+mod boot;
 mod build;
 mod cat;
 mod convert;
@@ -11,19 +12,24 @@ mod diff;
 mod edit;
 mod grow;
 mod info;
+mod kernel;
 mod links;
 mod listed;
 mod ls;
+mod map;
 mod names;
 mod names_of;
 mod open;
 mod places;
 mod recover;
+mod screen;
 mod select;
 mod session;
 mod shown;
+mod shown_guest;
 mod target;
 mod verbs;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -35,6 +41,7 @@ use crate::report::Talk;
 pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
     match &args.command {
         ImageCommand::Info(args) => info::run(args, talk),
+        ImageCommand::Kernel(args) => kernel::run(args, talk),
         ImageCommand::Recover(args) => recover::run(args, talk),
         ImageCommand::Build(args) => build::run(args, talk),
         ImageCommand::Read(ReadVerb::Ls(args)) => ls::run(args, talk),

@@ -14,6 +14,8 @@ use crate::inside::address::ImageName;
 
 /// A volume to work in.
 pub(super) struct Selected<'a> {
+    /// Its entry in the table, where there is one.
+    pub(super) partition: Option<Partition>,
     /// Its bytes.
     pub(super) volume: Volume<'a>,
     /// It holds FAT; otherwise it is of the ext family.
@@ -34,7 +36,7 @@ pub(super) fn select<'a>(name: &ImageName, raw: &'a dyn Storage) -> Result<Selec
         }
         let volume = Volume::whole(raw);
         let probe = probe::probe(&volume).map_err(fail)?;
-        return workable(volume, probe.as_ref(), &format!("image `{shown}`"));
+        return workable(None, volume, probe.as_ref(), &format!("image `{shown}`"));
     };
     let all = Candidates::new(&table, raw).map_err(fail)?;
     let chosen = match &name.partition {
@@ -45,13 +47,18 @@ pub(super) fn select<'a>(name: &ImageName, raw: &'a dyn Storage) -> Result<Selec
     let number = chosen.partition.number;
     let place = format!("image `{shown}`, partition {number}");
     let volume = table.volume(number, raw).map_err(fail)?;
-    workable(volume, chosen.probe.as_ref(), &place)
+    workable(Some(chosen.partition.clone()), volume, chosen.probe.as_ref(), &place)
 }
 
-fn workable<'a>(volume: Volume<'a>, probe: Option<&Probe>, place: &str) -> Result<Selected<'a>> {
+fn workable<'a>(
+    partition: Option<Partition>,
+    volume: Volume<'a>,
+    probe: Option<&Probe>,
+    place: &str,
+) -> Result<Selected<'a>> {
     let holds = match probe {
         Some(probe) if is_workable(Some(probe)) => {
-            return Ok(Selected { volume, is_fat: probe.kind == Kind::Vfat });
+            return Ok(Selected { partition, volume, is_fat: probe.kind == Kind::Vfat });
         }
         Some(probe) => probe.kind.name(),
         None => "nothing known",

@@ -37,20 +37,31 @@ pub(super) enum Write {
 pub(super) fn read<R>(name: &ImageName, act: impl FnOnce(&dyn Tree) -> Result<R>) -> Result<R> {
     let opened = open::open(&name.file, Progress::new(false))?;
     let fail = |e| failure(&name.file, &e);
-    let Selected { volume, is_fat } = select(name, &opened.raw)?;
+    let selected = select(name, &opened.raw)?;
+    let result = within(name, selected, act)?;
+    opened.raw.check_unchanged().map_err(fail)?;
+    Ok(result)
+}
+
+/// Read in a volume of the image that `name` names.
+pub(super) fn within<R>(
+    name: &ImageName,
+    selected: Selected<'_>,
+    act: impl FnOnce(&dyn Tree) -> Result<R>,
+) -> Result<R> {
+    let fail = |e| failure(&name.file, &e);
+    let Selected { volume, is_fat, .. } = selected;
     let shown = shown(name);
-    let result = match is_fat {
+    match is_fat {
         true => {
             let fs = fat::Fs::open(volume).map_err(fail)?;
-            act(&Fat { file: &name.file, name: &shown, now: 0, fs })?
+            act(&Fat { file: &name.file, name: &shown, now: 0, fs })
         }
         false => {
             let fs = ext::Fs::open(volume).map_err(fail)?;
-            act(&Ext { file: &name.file, name: &shown, fs })?
+            act(&Ext { file: &name.file, name: &shown, fs })
         }
-    };
-    opened.raw.check_unchanged().map_err(fail)?;
-    Ok(result)
+    }
 }
 
 /// Edit in an image: all that `act` does, or nothing.
@@ -67,7 +78,7 @@ pub(super) fn edit<R>(
     open::refuse_packed(file, &image, "edit", "edit that")?;
     let shown = shown(name);
     let (result, edit) = {
-        let Selected { volume, is_fat } = select(name, &image)?;
+        let Selected { volume, is_fat, .. } = select(name, &image)?;
         match is_fat {
             true => {
                 let fs = fat::Fs::open(volume).map_err(fail)?;
@@ -98,7 +109,7 @@ pub(super) fn edit<R>(
 }
 
 /// `disk.img#2`, as the user wrote it.
-fn shown(name: &ImageName) -> String {
+pub(super) fn shown(name: &ImageName) -> String {
     match &name.partition {
         Some(partition) => format!("{}#{}", name.file.display(), partition.display()),
         None => name.file.display().to_string(),
