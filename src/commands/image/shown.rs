@@ -6,8 +6,8 @@
 //!   blocks: 65536 of 1024 bytes, 59000 free
 //! ```
 
-use imgfmt::ext::Info;
 use imgfmt::ext::check::Report;
+use imgfmt::ext::{Info, Pending};
 use imgfmt::qcow2::{Compression, Header};
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
@@ -128,8 +128,9 @@ fn ext_text(ext: &ExtAbout) -> String {
         text += ", the journal has to be replayed";
     }
     match pending {
+        Ok(Pending { orphans: 1, .. }) => text += ", 1 orphan inode",
         Ok(pending) if pending.orphans > 0 => {
-            text += &format!(", {} deleted while open (orphans)", pending.orphans);
+            text += &format!(", {} orphan inodes", pending.orphans);
         }
         Ok(pending) if pending.is_marked && !pending.has_log => {
             text += ", not unmounted, and the journal is empty";
