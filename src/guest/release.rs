@@ -7,7 +7,7 @@
 //! /etc/lsb-release      DISTRIB_DESCRIPTION="Ubuntu 8.04.4 LTS"            Ubuntu, whose debian_version is Debian's
 //! /etc/debian_version   4.0
 //! ```
-//! The first file that says something counts. What it says is a stranger's text: at most [`LEN_MAX`] letters of it are
+//! The first file that says something counts. What it says is a stranger's text: at most 256 letters of it are
 //! kept, and none is made harmless here.
 
 /// Letters of each value that are kept.
