@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 pub use convert::{ImageConvertArgs, ImageFormat};
 pub use grow::{GrowTo, ImageGrowArgs};
-pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageRecoverArgs};
+pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageKernelArgs, ImageRecoverArgs};
 pub use image_build::ImageBuildArgs;
 pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
@@ -27,6 +27,7 @@ Examples:
   autoxen plan job.xml                  what would be done to the image?
   autoxen prepare job.xml -o ready      do it, on a copy
   autoxen image info --deep root.img    what is this image, and is it whole?
+  autoxen image kernel root.img -o boot take its kernel and ramdisk out
   autoxen image recover root.img        bring it back after a crash
   autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest

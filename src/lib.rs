@@ -20,6 +20,7 @@ pub mod newfile;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod size;
 pub mod snippet;
 pub mod visible;
 pub mod xmf;

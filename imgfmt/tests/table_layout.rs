@@ -130,6 +130,22 @@ fn types_have_the_names_that_people_know() {
     assert_eq!(gpt("esp"), gpt("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"));
     assert_eq!(gpt("esp").unwrap().name(), Some("esp"));
     assert!(gpt("root").unwrap().is_root() && !gpt("linux").unwrap().is_root());
+    assert!(!PartitionType::Mbr(0x83).is_root());
     assert_eq!(PartitionType::from_name(Kind::Mbr, "8e"), Some(PartitionType::Mbr(0x8e)));
     assert_eq!(PartitionType::from_name(Kind::Mbr, "8"), None);
+}
+
+#[test]
+fn the_root_of_every_processor_that_sfdisk_knows_is_a_root() {
+    let list = run("sfdisk", &["--label", "gpt", "--list-types"]);
+    let types = list.lines().filter_map(|line| line.trim().split_once("  "));
+    let mut roots = 0;
+    for (guid, what) in types {
+        // The first line is a heading.
+        let Some(kind) = PartitionType::from_name(Kind::Gpt, guid) else { continue };
+        let is_root = what.trim().starts_with("Linux root (");
+        assert_eq!(kind.is_root(), is_root, "{guid} {what}");
+        roots += usize::from(is_root);
+    }
+    assert!(roots >= 15, "{list}");
 }

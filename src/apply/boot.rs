@@ -7,7 +7,8 @@ use imgfmt::{Image, Storage, Volume, ext, table};
 
 use super::edits::{DiskEdits, Write};
 use crate::bundle::Staging;
-use crate::facts::gather::{Gathered, hint};
+use crate::facts::gather::Gathered;
+use crate::facts::words::hint;
 use crate::failure::{Failure, Result};
 use crate::plan::{BootSource, Plan, Source};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::Guard;
 
@@ -52,8 +52,8 @@ pub(super) fn refused(path: &Path, error: &imgfmt::Error) -> Failure {
     match error {
         imgfmt::Error::HostFull(_) => failure.hint("make room there"),
         imgfmt::Error::NoSpace(_) => failure.hint(
-            "enlarge the file system with `truncate` and `resize2fs`, or remove files in it; where it is the journal \
-             that is too small, leave out --in-place",
+            "enlarge the image with `autoxen image grow`, or remove files in it; where it is the journal that is too small, \
+             leave out --in-place",
         ),
         // What no copy could have either was refused when the image was looked at.
         imgfmt::Error::Unsupported(_) => {

@@ -1,6 +1,6 @@
 //! The arguments of `autoxen image grow`.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 
 use clap::Args;
 
@@ -28,8 +28,8 @@ Exit status: 0 done, or nothing to do; 2 failed.";
 #[command(group = clap::ArgGroup::new("to").required(true))]
 pub struct ImageGrowArgs {
     /// The image: raw, and in use by nobody
-    #[arg(value_name = "IMAGE")]
-    pub image: PathBuf,
+    #[arg(value_name = "IMAGE[#PARTITION]")]
+    pub image: OsString,
     /// How large the file is to be; with a `+`, by how much it grows
     #[arg(long, group = "to", value_name = "[+]N[K|M|G|T]", value_parser = grow_to)]
     pub size: Option<GrowTo>,
@@ -38,7 +38,7 @@ pub struct ImageGrowArgs {
     pub fill: bool,
     /// Enlarge this partition, which has to be the last: its number, name or UUID, or the UUID or label of its file system
     #[arg(long, value_name = "N|LABEL|UUID")]
-    pub partition: Option<String>,
+    pub partition: Option<OsString>,
     /// Say what would be done, and do nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -13,8 +13,8 @@ macro_rules! with_places {
             "
 
 IMAGE:PATH is a place in an image; PATH begins with `/`. IMAGE#PARTITION:PATH names the partition by its number, its GPT \
-name, its UUID, or the UUID or label of the file system in it; without that it is the only file system (ext2, ext3, ext4 \
-or FAT), or of several the only one with a Linux root. Where the name of an image has `:` or `#` in it, the longest name of \
+name, its UUID, or the UUID or label of the file system in it; without that it is the one with a Linux root, by its \
+type in a GPT or by what is in it, or else the only file system (ext2, ext3, ext4 or FAT). Where the name of an image has `:` or `#` in it, the longest name of \
 a file counts. `*`, `?`, `[...]` and `**` in PATH stand for what matches, unless something has that very name; quote them."
         )
     };

@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use imgfmt::compressed;
-use imgfmt::copy::write_sparse;
-use imgfmt::qcow2::{self, Layer};
+use imgfmt::table::Table;
 use imgfmt::{Image, Storage, Volume, ext, probe, table};
 
-use super::form::Form;
-use super::{Facts, HostFile, ImageFacts, VolumeFacts, digest, inside, locate};
+use super::choose::Candidates;
+use super::stock::{Stock, Stocks};
+use super::words::finding;
+use super::{Facts, HostFile, ImageFacts, VolumeFacts, inside, locate};
 use crate::diagnostic::Diagnostic;
-use crate::failure::{FILE_TOO_LARGE, Failure, plain};
-use crate::interrupt;
-use crate::newfile::create_like;
+use crate::failure::{Failure, plain};
 use crate::progress::Progress;
-use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint, Spanned};
+use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint};
 
 /// What was found, and where the bytes are.
 #[derive(Debug)]
@@ -31,33 +28,6 @@ pub struct Gathered {
     pub stock: BTreeMap<PathBuf, Stock>,
     /// What is odd about the images and does not keep them from serving.
     pub warnings: Vec<String>,
-}
-
-/// A stock image, open (and so locked) for as long as this lives.
-#[derive(Debug)]
-pub struct Stock {
-    /// The raw image: the stock file itself, or what was unpacked from it into the scratch directory.
-    pub raw: Image,
-    /// Path of the raw image.
-    pub path: PathBuf,
-    /// SHA-256 of the stock file, where the document gave one and it was compared.
-    pub sha256: Option<String>,
-    form: Form,
-    /// The stock file where it is not raw, with its backing files.
-    packed: Option<Layer>,
-}
-
-impl Stock {
-    /// The stock file itself.
-    fn file(&self) -> &Image {
-        let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
-        packed.unwrap_or(&self.raw)
-    }
-
-    /// Whether the raw image lies in the scratch directory.
-    pub fn is_unpacked(&self) -> bool {
-        self.packed.is_some()
-    }
 }
 
 /// Where to look, and for what.
@@ -113,7 +83,8 @@ impl From<Diagnostic> for Stop {
 /// [`Stop::Findings`] with all images and files that cannot serve.
 pub fn gather(document: &Document, search: Search<'_>) -> Result<Gathered, Stop> {
     let Search { base, extra, .. } = search;
-    let mut gatherer = Gatherer { document, search, stock: BTreeMap::new(), warnings: Vec::new() };
+    let stocks = Stocks { search, all: BTreeMap::new(), warnings: Vec::new() };
+    let mut gatherer = Gatherer { document, stocks };
     let mut facts = Facts::default();
     let mut findings = Vec::new();
     for image in &document.images {
@@ -136,7 +107,8 @@ pub fn gather(document: &Document, search: Search<'_>) -> Result<Gathered, Stop>
         facts.host_files.push(host_file(&name, &here).map_err(Failure::new)?);
     }
     if findings.is_empty() {
-        Ok(Gathered { facts, stock: gatherer.stock, warnings: gatherer.warnings })
+        let Stocks { all: stock, warnings, .. } = gatherer.stocks;
+        Ok(Gathered { facts, stock, warnings })
     } else {
         Err(Stop::Findings(findings))
     }
@@ -173,9 +145,7 @@ fn host_file(name: &str, base: &Path) -> Result<HostFile, String> {
 
 struct Gatherer<'a> {
     document: &'a Document,
-    search: Search<'a>,
-    stock: BTreeMap<PathBuf, Stock>,
-    warnings: Vec<String>,
+    stocks: Stocks<'a>,
 }
 
 impl Gatherer<'_> {
@@ -185,8 +155,9 @@ impl Gatherer<'_> {
             let len = image.size.as_ref().map_or(0, |size| size.value);
             return Ok(ImageFacts { len, ..ImageFacts::default() });
         };
-        let path = self.stock(url, image.sha256.as_ref())?;
-        let stock = &self.stock[&path];
+        let path = self.stocks.open(url, image.sha256.as_ref())?;
+        let Stocks { search, all, warnings } = &mut self.stocks;
+        let stock = &all[&path];
         let table = table::read(&stock.raw).map_err(|e| finding(url, &path, &e))?;
         let volumes = match &table {
             None => vec![volume(None, Some(&Volume::whole(&stock.raw)))],
@@ -214,15 +185,20 @@ impl Gatherer<'_> {
             volumes,
             ..ImageFacts::default()
         };
-        let warnings = table.iter().flat_map(|table| &table.warnings);
-        self.warnings.extend(warnings.map(|what| format!("image `{}`: {what}", path.display())));
-        let window = match (&table, &image.partition) {
+        let odd = table.iter().flat_map(|table| &table.warnings);
+        warnings.extend(odd.map(|what| format!("image `{}`: {what}", path.display())));
+        if let Some(table) = &table {
+            facts.chosen =
+                root_of(image, table, &stock.raw).map_err(|e| finding(url, &path, &e))?;
+        }
+        let partition = facts.partition(image);
+        let window = match (&table, partition) {
             (None, None) => Some(Volume::whole(&stock.raw)),
-            (Some(table), Some(number)) => table.volume(number.value, &stock.raw).ok(),
+            (Some(table), Some(number)) => table.volume(number, &stock.raw).ok(),
             // A partition too many or too few: the plan says so, since it knows what else the document says.
             _ => None,
         };
-        let selected = facts.selected(image.partition.as_ref().map(|number| number.value));
+        let selected = facts.selected(partition);
         if let Some(window) = window
             && let MountPoint::Path(mountpoint) = &image.mountpoint.value
             && selected.is_some_and(is_ext)
@@ -233,11 +209,11 @@ impl Gatherer<'_> {
             if is_edited || mountpoint == "/boot" || !below.is_empty() {
                 let fs = ext::Fs::open(window).map_err(fail)?;
                 if is_edited && fs.needs_recovery() {
-                    let place = match self.search.purpose {
+                    let place = match search.purpose {
                         Purpose::Copy => " in the copy",
                         Purpose::PlanInPlace | Purpose::EditInPlace => "",
                     };
-                    self.warnings.push(format!(
+                    warnings.push(format!(
                         "image `{}`: it was not unmounted; its journal is replayed{place}",
                         path.display()
                     ));
@@ -259,178 +235,6 @@ impl Gatherer<'_> {
         }
         Ok(facts)
     }
-
-    /// Open the stock image that `url` names, unless it is open already; its absolute path. A digest is compared before
-    /// anything is read out of the image.
-    fn stock(
-        &mut self,
-        url: &Spanned<String>,
-        sha256: Option<&Spanned<String>>,
-    ) -> Result<PathBuf, Stop> {
-        let named = locate::path(url, self.search.base);
-        let path = fs::canonicalize(&named).map_err(|e| {
-            let what = format!("cannot open image `{}`: {}", named.display(), plain(&e));
-            Diagnostic::error(url.span.clone(), what)
-        })?;
-        if !self.stock.contains_key(&path) {
-            // The digest is that of the file which is open from here on, not of what bears its name later.
-            let file = self.open_stock(&path).map_err(|e| finding(url, &path, &e))?;
-            self.refuse_second_name(url, &path)?;
-            if let Some(wanted) = sha256 {
-                self.compare(url, wanted, &file)?;
-            }
-            let stock = self.open(url, &path, file)?;
-            let below = stock.packed.iter().flat_map(Layer::files).skip(1);
-            self.warnings.extend(sha256.and(below.last()).map(|file| {
-                format!(
-                    "image `{}`: its sha256 does not cover `{}`, which it is laid over",
-                    path.display(),
-                    file.path().display()
-                )
-            }));
-            self.stock.insert(path.clone(), stock);
-        } else if let Some(wanted) = sha256 {
-            let stock = &self.stock[&path];
-            if stock.sha256.as_ref() != Some(&wanted.value) {
-                self.compare(url, wanted, stock.file())?;
-            }
-        }
-        if let Some(wanted) = sha256 {
-            let stock = self.stock.get_mut(&path).expect("it was put there");
-            stock.sha256 = Some(wanted.value.clone());
-        }
-        Ok(path)
-    }
-
-    /// Open a stock image; where it is to be edited, an edit that was interrupted is undone first.
-    fn open_stock(&mut self, path: &Path) -> imgfmt::Result<Image> {
-        match Image::open(path) {
-            Err(imgfmt::Error::Interrupted(_)) if self.search.purpose == Purpose::EditInPlace => {
-                imgfmt::recover(path)?;
-                self.warnings.push(format!(
-                    "image `{}`: an edit of it was interrupted, and is undone now",
-                    path.display()
-                ));
-                Image::open(path)
-            }
-            opened => opened,
-        }
-    }
-
-    /// Two hard links to one file would be edited as two images.
-    fn refuse_second_name(&self, url: &Spanned<String>, path: &Path) -> Result<(), Stop> {
-        if self.search.purpose == Purpose::Copy {
-            return Ok(());
-        }
-        let file = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
-        let own = file(path);
-        match self.stock.keys().find(|other| own.is_some() && file(other) == own) {
-            None => Ok(()),
-            Some(other) => Err(Diagnostic::error(
-                url.span.clone(),
-                format!("`{}` and `{}` are one file", path.display(), other.display()),
-            )
-            .hint("leave out --in-place, or give each disk an image of its own")
-            .into()),
-        }
-    }
-
-    /// Compare the digest of the stock file with the one that the document demands.
-    fn compare(
-        &self,
-        url: &Spanned<String>,
-        wanted: &Spanned<String>,
-        file: &Image,
-    ) -> Result<(), Stop> {
-        let path = file.path();
-        let found = self.digest(url, file)?;
-        if found != wanted.value {
-            let what = format!("image `{}` has another SHA-256: {found}", path.display());
-            return Err(Diagnostic::error(wanted.span.clone(), what)
-                .expected("the digest of the file that `url` names")
-                .hint("do not use this image unless you know why it differs")
-                .into());
-        }
-        Ok(())
-    }
-
-    fn digest(&self, url: &Spanned<String>, file: &Image) -> Result<String, Stop> {
-        let bar = self.search.progress.bar("sha256");
-        let result = digest::sha256(&mut file.reader(), &mut |done| {
-            bar.set(done, file.len());
-            if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-        });
-        interrupt::check()?;
-        let fail = |e| finding(url, file.path(), &imgfmt::Error::io("cannot read it", e));
-        Ok(result.map_err(fail)?)
-    }
-
-    fn open(&mut self, url: &Spanned<String>, path: &Path, image: Image) -> Result<Stock, Stop> {
-        let fail = |e| finding(url, path, &e);
-        if image.is_empty() {
-            let what = format!("image `{}` is empty", path.display());
-            return Err(Diagnostic::error(url.span.clone(), what).into());
-        }
-        let form = Form::of(&image).map_err(fail)?;
-        let Some((what, way_out)) = form.obstacle(path) else {
-            return Ok(Stock { raw: image, path: path.into(), sha256: None, form, packed: None });
-        };
-        if self.search.purpose != Purpose::Copy {
-            return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
-                .hint(format!("{way_out}, or leave out --in-place"))
-                .into());
-        }
-        let unpacked = self.search.scratch.join(format!("unpacked-{}.img", self.stock.len()));
-        let result = self.unpack(image, form, &unpacked);
-        interrupt::check()?;
-        let packed = result.map_err(|e| match (e, form.judge()) {
-            // Where it was unpacked to is gone by the time that this is read.
-            (imgfmt::Error::HostFull(_), _) => {
-                fail(imgfmt::Error::HostFull("cannot unpack it".into()))
-            }
-            (imgfmt::Error::Io { source, .. }, _)
-                if source.kind() == io::ErrorKind::FileTooLarge =>
-            {
-                fail(imgfmt::Error::io("cannot unpack it", source))
-            }
-            (damage @ imgfmt::Error::Corrupt(_), Some(judge)) => {
-                Diagnostic::error(url.span.clone(), about(path, &damage))
-                    .hint(format!("`{judge}` says more; use a copy that is whole"))
-            }
-            (other, _) => fail(other),
-        })?;
-        let raw = Image::open(&unpacked).map_err(fail)?;
-        Ok(Stock { raw, path: unpacked, sha256: None, form, packed: Some(packed) })
-    }
-
-    /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that
-    /// it comes from. The image, still open.
-    fn unpack(&self, image: Image, form: Form, unpacked: &Path) -> imgfmt::Result<Layer> {
-        let packed = match form {
-            Form::Qcow2 => Layer::Qcow2(Box::new(qcow2::open(image, &[])?)),
-            Form::Raw | Form::Compressed(_) => Layer::Raw(image),
-        };
-        let originals: Vec<&Path> = packed.files().into_iter().map(Image::path).collect();
-        let to = create_like(unpacked, &originals)
-            .map_err(|e| imgfmt::Error::io("cannot unpack it", e))?;
-        let bar = self.search.progress.bar("unpack");
-        let step = &mut |done, total| bar.step(done, total);
-        let limit = compressed::DEFAULT_LIMIT;
-        match form {
-            Form::Compressed(compression) => {
-                compressed::unpack(&packed, compression, &to, limit, step)?;
-            }
-            Form::Raw | Form::Qcow2 if packed.len() > limit => {
-                let what = format!("image of more than {limit} bytes");
-                return Err(imgfmt::Error::Unsupported(what));
-            }
-            Form::Raw | Form::Qcow2 => {
-                write_sparse(&packed, &to, step)?;
-            }
-        }
-        packed.check_unchanged()?;
-        Ok(packed)
-    }
 }
 
 impl ImageFacts {
@@ -439,6 +243,18 @@ impl ImageFacts {
         let volume = self.volumes.iter().find(|volume| volume.partition == partition)?;
         volume.filesystem.as_deref()
     }
+}
+
+/// The partition that holds the root of the guest, where `image` is mounted there and does not name one.
+fn root_of(image: &ImageFile, table: &Table, raw: &Image) -> imgfmt::Result<Option<u32>> {
+    let is_root = image.mountpoint.value == MountPoint::Path("/".into());
+    if !is_root || image.partition.is_some() {
+        return Ok(None);
+    }
+    let chosen = Candidates::new(table, raw)?.root().ok().map(|chosen| chosen.partition.number);
+    // The name of a device says which partition it is, too.
+    let written = image.device.partition;
+    Ok(chosen.filter(|number| written.is_none_or(|written| written == *number)))
 }
 
 fn is_ext(filesystem: &str) -> bool {
@@ -469,64 +285,4 @@ fn below(document: &Document, mountpoint: &str) -> Vec<String> {
         .filter_map(|path| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')))
         .map(str::to_owned)
         .collect()
-}
-
-/// An image that cannot serve, at its place in the document.
-fn finding(url: &Spanned<String>, path: &Path, error: &imgfmt::Error) -> Diagnostic {
-    let what = about(path, error);
-    let finding = Diagnostic::error(url.span.clone(), what);
-    match hint(error) {
-        Some(hint) => finding.hint(hint),
-        None => finding,
-    }
-}
-
-/// `error` in words, with the image's path once.
-pub fn about(path: &Path, error: &imgfmt::Error) -> String {
-    let named = path.display();
-    match error {
-        imgfmt::Error::NotAnImage { what, .. } => format!("image `{named}` {what}"),
-        imgfmt::Error::Busy(who) => {
-            // The library names the path itself: it does not know that we do.
-            let who = who.strip_prefix(&format!("`{named}`: ")).unwrap_or(who);
-            format!("image `{named}` is in use: {who}")
-        }
-        imgfmt::Error::Io { what, source } if what.contains(&format!("`{named}`")) => {
-            format!("image `{named}`: {}", plain(source))
-        }
-        imgfmt::Error::Io { what, source } => format!("image `{named}`: {what}: {}", plain(source)),
-        imgfmt::Error::Interrupted(_) => {
-            format!("image `{named}`: an edit of it was interrupted and has to be undone first")
-        }
-        other => format!("image `{named}`: {other}"),
-    }
-}
-
-/// The way out of an image's error, where one is known.
-pub fn hint(error: &imgfmt::Error) -> Option<&'static str> {
-    use imgfmt::Error as E;
-    Some(match error {
-        E::NeedsRecovery(_) => {
-            "shut the guest down cleanly, or replay the journal of a copy with `e2fsck -p`"
-        }
-        E::NotClean(_) => "repair a copy of the image with `e2fsck -f`",
-        E::Corrupt(_) => "`e2fsck -fn` and `sfdisk --verify` say more; use a copy that is whole",
-        E::Busy(_) => "wait until it is free, or copy it while nobody writes to it",
-        E::NoSpace(_) => {
-            "enlarge the file system with `truncate` and `resize2fs`, or remove files in it"
-        }
-        E::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => FILE_TOO_LARGE,
-        E::Io { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
-            "`qemu-img check` says more; use a copy that is whole"
-        }
-        E::BackingElsewhere { .. } => {
-            "move it beside the image, or allow its directory: `autoxen image convert --backing-dir DIR`"
-        }
-        E::Interrupted(_) => {
-            "`autoxen image recover` undoes what is half done; `autoxen prepare --in-place` does, too, and goes on"
-        }
-        E::ForeignUndo { .. } => "move that file away, if you know what it is",
-        E::HostFull(_) => "make room there, or choose another place with `-o`",
-        _ => return None,
-    })
 }

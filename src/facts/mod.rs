@@ -1,13 +1,18 @@
 //! What there is: the images that a document names, looked at and described. The types are pure data, so that a plan
 //! can be made (and tested) without an image.
 
+pub mod choose;
 pub mod digest;
 pub mod form;
 pub mod gather;
 mod inside;
 mod locate;
+pub mod stock;
+pub mod words;
 
 use std::path::PathBuf;
+
+use crate::xmf::model::ImageFile;
 
 /// All that a plan has to know about the world.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub struct ImageFacts {
     pub len: u64,
     /// Partition table: `mbr` or `gpt`; `None` for a bare file system.
     pub table: Option<&'static str>,
+    /// The partition with the root, for a root image of which the document names none; `None` where there is any doubt.
+    pub chosen: Option<u32>,
     /// What the table lists, or the one bare content with number `None`.
     pub volumes: Vec<VolumeFacts>,
     /// The file system that the `imagefile` means is of the ext family and has a journal; known where it is to be edited.
@@ -40,6 +47,13 @@ pub struct ImageFacts {
     pub directories: Vec<String>,
     /// File names in its top directory, where it is mounted at `/boot`.
     pub boot: Vec<String>,
+}
+
+impl ImageFacts {
+    /// The partition that `image`, whose facts these are, means.
+    pub fn partition(&self, image: &ImageFile) -> Option<u32> {
+        image.partition.as_ref().map(|number| number.value).or(self.chosen)
+    }
 }
 
 /// One partition, or the whole of a bare image.

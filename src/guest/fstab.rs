@@ -35,6 +35,16 @@ pub struct Change {
     pub reason: String,
 }
 
+/// The entries of a table, each with the device of `devices` that it means, if it means one of them.
+pub fn entries<'d>(text: &[u8], devices: &'d [Device]) -> Vec<(Entry, Option<&'d Device>)> {
+    let entries = lines_of(text).filter_map(Entry::parse);
+    let device = |entry: &Entry| match classify(entry, devices) {
+        Source::Device(device) => Some(device),
+        Source::NotADevice | Source::Absent => None,
+    };
+    entries.map(|entry| (entry.clone(), device(&entry))).collect()
+}
+
 /// Make the table `old` (empty, where there is none) fit a domain that has `devices` and wants `entries`.
 ///
 /// An entry whose device is not among `devices`, and one whose device or mount point `entries` claim, becomes a comment

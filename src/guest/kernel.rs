@@ -25,10 +25,15 @@ pub struct Kernel {
 }
 
 /// The newest kernel of those files that suits the guest type, if there is any kernel.
+pub fn newest(files: &[String], guest_type: GuestType) -> Option<Kernel> {
+    all(files, guest_type).into_iter().next()
+}
+
+/// The kernels of those files, the newest that suits the guest type first.
 ///
 /// Before 3.0 a kernel for paravirtual guests was built apart, with `xen` in its version, and such a kernel boots on
 /// nothing else. So it goes before the others for pv, however old, and behind them for pvh and hvm.
-pub fn newest(files: &[String], guest_type: GuestType) -> Option<Kernel> {
+pub fn all(files: &[String], guest_type: GuestType) -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = files.iter().filter_map(|file| kernel_of(file, files)).collect();
     kernels.sort_by(|a, b| {
         let fits = |kernel: &Kernel| {
@@ -45,7 +50,8 @@ pub fn newest(files: &[String], guest_type: GuestType) -> Option<Kernel> {
             .then_with(|| compare_versions(&a.version, &b.version))
             .then_with(|| a.file.cmp(&b.file))
     });
-    kernels.pop()
+    kernels.reverse();
+    kernels
 }
 
 /// The kernel in the file of this name, with its ramdisk out of `files`; `None` where the name is not a kernel's.

@@ -1,9 +1,13 @@
 //! Files of the guest, as text: pure, no I/O.
 
+pub mod bzimage;
 pub mod fstab;
 mod fstab_line;
 mod fstab_source;
 pub mod hostname;
+pub mod init;
 pub mod kernel;
 pub mod keys;
+pub mod machine;
+pub mod release;
 pub mod script;

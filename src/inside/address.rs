@@ -125,7 +125,11 @@ pub fn image_or_inside(
     }
 }
 
-/// `IMAGE` or `IMAGE#PARTITION`, where there is such a file.
+/// The image that `text`, `IMAGE` or `IMAGE#PARTITION`, names, where there is such a file.
+pub fn image_alone(text: &OsStr, is_file: &dyn Fn(&Path) -> bool) -> Option<ImageName> {
+    image(text.as_bytes(), is_file)
+}
+
 fn image(name: &[u8], is_file: &dyn Fn(&Path) -> bool) -> Option<ImageName> {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let named = |bytes: &[u8]| !bytes.is_empty() && is_file(&path(bytes));

@@ -9,7 +9,7 @@ use imgfmt::ext::{self, FileType, Fs, Transaction, Xattr, acl_to_kernel};
 use imgfmt::{Error, Result};
 
 use super::tree::{Keeps, Meta, Tree, TreeMut, check_name};
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::Failure;
 
 /// A file system or an edit of it, and how the user named its image.

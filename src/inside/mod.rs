@@ -10,6 +10,7 @@ pub mod entries;
 pub mod ext;
 pub mod fat;
 pub mod glob;
+pub mod guest;
 pub mod host;
 pub mod host_target;
 pub mod mode;

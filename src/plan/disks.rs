@@ -102,13 +102,14 @@ impl Layout {
         let image = &document.images[index];
         let span = &image.device.span;
         let disk_name = guest_disk(&image.device.disk, rename);
-        let name = match (&image.partition, image.device.partition) {
-            (Some(nr), Some(written)) if nr.value != written => {
+        let partition = facts.images[index].partition(image);
+        let name = match (partition, image.device.partition) {
+            (Some(nr), Some(written)) if nr != written => {
                 return Err(Diagnostic::error(
                     span.clone(),
                     format!(
                         "partition {} of this disk is /dev/{}{} in the guest",
-                        nr.value, image.device.disk, nr.value
+                        nr, image.device.disk, nr
                     ),
                 )
                 .hint("the number in `blockdevice` is that of `partition`"));
@@ -116,7 +117,6 @@ impl Layout {
             (Some(_), _) | (None, None) => disk_name.clone(),
             (None, Some(written)) => format!("{disk_name}{written}"),
         };
-        let partition = image.partition.as_ref().map(|nr| nr.value);
         let device = match partition {
             Some(nr) => format!("/dev/{name}{nr}"),
             None => format!("/dev/{name}"),
@@ -127,12 +127,13 @@ impl Layout {
 
         for (nr, disk) in self.disks.iter_mut().enumerate() {
             let first = &document.images[disk.images[0]];
+            let of_first = facts.images[disk.images[0]].partition(first);
             let same_file = match &disk.source {
                 Source::Image(path) => facts.images[index].path.as_ref() == Some(path),
                 Source::Blank { .. } => false,
             };
             if partition.is_some()
-                && first.partition.is_some()
+                && of_first.is_some()
                 && same_file
                 && first.device.disk == image.device.disk
             {
@@ -171,7 +172,7 @@ impl Layout {
                     part_label: volume.part_label.clone(),
                 }
             };
-            if image.partition.is_some() {
+            if facts.images[index].partition(image).is_some() {
                 let volumes = facts.images[index].volumes.iter();
                 self.devices.extend(volumes.map(|volume| device(volume.partition, volume)));
                 continue;

@@ -89,9 +89,9 @@ fn old_bytes<'a>(
     document: &Document,
     facts: &'a Facts,
 ) -> Option<&'a [u8]> {
-    let root = disk.images.iter().copied().find(|&image| {
-        let image = &document.images[image];
-        image.partition.as_ref().map(|nr| nr.value) == partition
+    let root = disk.images.iter().copied().find(|&index| {
+        let image = &document.images[index];
+        facts.images[index].partition(image) == partition
             && image.mountpoint.value == MountPoint::Path("/".into())
     })?;
     let root = facts.images[root].root.as_ref()?;

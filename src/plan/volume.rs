@@ -122,7 +122,11 @@ fn stock(image: &ImageFile, facts: &ImageFacts) -> Result<Held, Diagnostic> {
             "`size` makes a new disk, but this one has a `url`",
         ));
     }
+    let chosen = facts
+        .chosen
+        .and_then(|number| facts.volumes.iter().find(|volume| volume.partition == Some(number)));
     let volume = match (facts.table, &image.partition) {
+        (Some(_), None) if chosen.is_some() => chosen.expect("asked for"),
         (Some(table), None) => {
             let text =
                 format!("the image has a partition table ({table}) with {}", list(&facts.volumes));
@@ -167,7 +171,11 @@ fn stock(image: &ImageFile, facts: &ImageFacts) -> Result<Held, Diagnostic> {
     let name = volume.filesystem.as_deref().ok_or_else(|| unknown(image))?;
     match compare(&image.filesystem, name) {
         Ok(note) => {
-            let note = note.map(|note| format!("{}: {note}", device_path(image)));
+            let root = chosen.and_then(|volume| volume.partition);
+            let root = root.map(|number| format!("partition {number} holds the root"));
+            let notes: Vec<String> = root.into_iter().chain(note).collect();
+            let note = (!notes.is_empty())
+                .then(|| format!("{}: {}", device_path(image), notes.join("; ")));
             Ok(Held { filesystem: name.to_owned(), volume: volume.clone(), note })
         }
         Err(hint) => {

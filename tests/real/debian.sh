@@ -25,7 +25,7 @@ mounted=
 finish() {
   [ -z "$mounted" ] || umount "$mounted"
   [ ! -d "$work/mnt" ] || rmdir "$work/mnt"
-  rm -rf "$work/root" "$work/ext3" "$work/gpt" "$work/edit.json"
+  rm -rf "$work/root" "$work/ext3" "$work/gpt" "$work/edit.json" "$work/known.json" "$work/known.sums"
 }
 trap finish EXIT
 say() { printf '%s\n' "--- $1"; }
@@ -124,6 +124,18 @@ judge() { # NAME IMAGE-IN-BUNDLE
   cp "$here/$name.xml" "$here/xenjobs" "$here/xenjobs.service" "$dir/"
   before=$(sha256sum < "$dir/stock.img")
 
+  say "$name: what image info says of it, against the system's own words"
+  autoxen image info --json "$dir/stock.img" > "$dir/info.json"
+  jq -e --slurpfile known "$work/known.json" '
+    [.volumes[].guest | values][0] as $guest | $known[0] == {
+      release: $guest.release.name, machine: $guest.machine, init: $guest.init[0],
+      systemd: $guest.systemd, kernel: $guest.kernels[0].release
+    }' "$dir/info.json" > /dev/null ||
+    die "$name: image info says another thing: $(jq -c '[.volumes[].guest | values]' "$dir/info.json"), not $(cat "$work/known.json")"
+  autoxen image kernel "$dir/stock.img" -o "$dir/kernel"
+  (cd "$dir/kernel" && sha256sum -- *) | diff - "$work/known.sums" || die "$name: another kernel came out"
+  rm -r "$dir/kernel"
+
   say "$name: plan and prepare"
   autoxen plan --json "$dir/$name.xml" > "$dir/plan.json"
   autoxen prepare "$dir/$name.xml" -o "$bundle"
@@ -181,6 +193,12 @@ debian_root "$work/debian-root.tar"
 unpack_root "$work/debian-root.tar"
 rm -rf "$work/ext3" "$work/gpt"
 mkdir "$work/ext3" "$work/gpt"
+# shellcheck disable=SC1091 # the image's own
+release=$(. "$work/root/etc/os-release" && printf '%s' "$PRETTY_NAME")
+jq -n --arg release "$release" --arg machine "$(uname -m)" --arg kernel "$(ls "$work/root/lib/modules")" \
+  --arg systemd "$(chroot "$work/root" systemctl --version | awk 'NR == 1 { print $2 }')" \
+  '{release: $release, machine: $machine, init: "systemd", systemd: $systemd, kernel: $kernel}' > "$work/known.json"
+(cd "$work/root/boot" && sha256sum initrd.img-* vmlinuz-*) > "$work/known.sums"
 
 say 'stock images'
 mke2fs -q -t ext3 -d "$work/root" "$work/ext3/stock.img" 2G

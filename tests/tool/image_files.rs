@@ -316,14 +316,28 @@ fn a_partition_has_many_names_and_a_root_needs_none() {
     assert_eq!(
         refusal,
         "error: image `disk.img` has no partition `4`\n\
-         hint: write `IMAGE#N`: the table has 1 (vfat, `EFI`), 2 (ext4, `root`), 3 (ext4, `spare one`)\n"
+         hint: write `IMAGE#N`: there are 1 (`EFI`, 32.0 MiB (33554432 bytes), vfat), 2 (`root`, 16.0 MiB (16777216 \
+         bytes), ext4) and 3 (`spare one`, 16.0 MiB (16777216 bytes), ext4 `data`)\n"
     );
     site.succeeds(&["image", "rm", "-rf", "disk.img#2:/etc"]);
     let refusal = site.fails(&["image", "ls", "disk.img"]);
     assert!(
-        refusal.starts_with("error: image `disk.img` has several file systems\nhint: "),
+        refusal.starts_with("error: image `disk.img` has no partition with a Linux root\nhint: "),
         "{refusal}"
     );
+    // The type of a partition says more than what is in it; of two that say so, the one that looks so.
+    let set_type = |number: &str, kind: &str| {
+        let disk = site.path("disk.img");
+        run("sfdisk", "fdisk", &["-q", "--part-type", disk.to_str().unwrap(), number, kind]);
+    };
+    let arm64 = "B921B045-1DF0-41C3-AF44-4C6F280D3FAE";
+    set_type("3", arm64);
+    assert!(site.succeeds(&["image", "ls", "disk.img"]).contains("boot"));
+    set_type("2", arm64);
+    let refusal = site.fails(&["image", "ls", "disk.img"]);
+    assert!(refusal.contains("has several partitions with a Linux root\nhint: "), "{refusal}");
+    site.succeeds(&["image", "mkdir", "disk.img#2:/etc"]);
+    site.succeeds(&["image", "cat", "disk.img:/srv/a.txt"]);
 }
 
 #[test]

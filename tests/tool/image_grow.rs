@@ -112,7 +112,7 @@ fn what_cannot_grow_is_refused_before_anything_is_written() {
         (
             &["--size", "1G", "--partition", "home"],
             "error: image `disk.img` has no partition `home`\n\
-             hint: there are 1 (`esp`, 2.0 MiB (2097152 bytes), nothing known) and 2 (`root`, 30.0 MiB (31457280 bytes), ext4 `rootfs`)\n",
+             hint: write `IMAGE#N`: there are 1 (`esp`, 2.0 MiB (2097152 bytes), nothing known) and 2 (`root`, 30.0 MiB (31457280 bytes), ext4 `rootfs`)\n",
         ),
         (
             &["--size", "1M"],

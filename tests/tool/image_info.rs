@@ -29,6 +29,11 @@ fn a_file_system_is_told_as_dumpe2fs_tells_it() {
     let image = ext4(&site, "root.img");
     let (free_blocks, free_inodes) =
         (dumped(&image, "Free blocks:"), dumped(&image, "Free inodes:"));
+    let reserved = dumped(&image, "Reserved block count:");
+    // In the words of date(1): `Mon Nov 23 22:40:01 2026`.
+    let created = dumped(&image, "Filesystem created:");
+    let created = run("date", "coreutils", &["-u", "-d", &format!("{created} UTC"), "+%F %T"]);
+    let created = created.trim();
     let out = site.succeeds(&["image", "info", "root.img"]);
     assert_eq!(
         out,
@@ -36,11 +41,12 @@ fn a_file_system_is_told_as_dumpe2fs_tells_it() {
             "\
 root.img: 8.0 MiB (8388608 bytes)
 ext4: uuid {UUID}, label `root`
-  blocks: 8192 of 1024 bytes, {free_blocks} free
+  blocks: 8192 of 1024 bytes, {free_blocks} free, {reserved} of them kept for root
   inodes: 2048 of 256 bytes, {free_inodes} free
   features: ext_attr resize_inode dir_index filetype extent 64bit flex_bg sparse_super large_file huge_file dir_nlink \
              extra_isize
   state: clean
+  created: {created} UTC
 "
         )
     );
@@ -85,6 +91,9 @@ fn programs_get_the_same() {
     let free: u64 = dumped(&image, "Free blocks:").parse().unwrap();
     assert_eq!(volume["ext"]["free_blocks"], free);
     assert_eq!(volume["ext"]["state"], "clean");
+    // It has neither a journal nor programs.
+    assert!(volume["ext"]["journal"].is_null() && volume["guest"].is_null(), "{volume}");
+    assert_eq!(volume["ext"]["orphans"], 0);
     let check = &volume["check"];
     assert_eq!((&check["clean"], &check["total"]), (&false.into(), &1.into()));
     assert_eq!(check["findings"][0]["kind"], "links");
@@ -118,14 +127,21 @@ fn each_partition_is_told() {
     let alone = site.succeeds(&["image", "info", "--partition", "1", "disk.img"]);
     assert!(alone.contains("partition 1:") && !alone.contains("partition 2:"), "{alone}");
     let refusal = site.fails(&["image", "info", "--partition", "3", "disk.img"]);
-    assert!(refusal.contains("no partition `3`\nhint: there are 1 (`spare`"), "{refusal}");
+    assert!(
+        refusal.contains("no partition `3`\nhint: write `IMAGE#N`: there are 1 (`spare`"),
+        "{refusal}"
+    );
     for name in ["2", "root", UUID] {
         let alone = site.succeeds(&["image", "info", "--partition", name, "disk.img"]);
         assert!(alone.contains("partition 2:") && !alone.contains("partition 1:"), "{alone}");
     }
+    let alone = site.succeeds(&["image", "info", "disk.img#root"]);
+    assert!(alone.contains("partition 2:") && !alone.contains("partition 1:"), "{alone}");
+    let refusal = site.fails(&["image", "info", "--partition", "1", "disk.img#root"]);
+    assert!(refusal.starts_with("error: the partition is named twice\n"), "{refusal}");
     let refusal = site.fails(&["image", "info", "--partition", "1", "root.img"]);
     let expected =
-        "error: image `root.img` has no partition table\nhint: leave out `--partition`\n";
+        "error: image `root.img` has no partition table\nhint: name no partition of it\n";
     assert_eq!(refusal, expected);
 }
 

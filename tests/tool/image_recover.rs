@@ -68,7 +68,8 @@ fn what_the_kernel_left_is_replayed_and_orphans_are_freed() {
         let output = judge("e2fsck", "e2fsprogs", &["-fp", str(&by_e2fsck)]);
         assert!(matches!(output.status.code(), Some(0 | 1)), "{}", text(&output.stdout));
         let info = site.autoxen(&["image", "info", "root.img"]);
-        assert!(text(&info.stdout).contains(", the journal has to be replayed\n"), "{args:?}");
+        let state = ", the journal has to be replayed, 1 orphan inode\n";
+        assert!(text(&info.stdout).contains(state), "{args:?}: {}", text(&info.stdout));
         let note = "note: a journal has to be replayed: the next mount does that, or `autoxen image recover`\n";
         assert_eq!(text(&info.stderr), note, "{args:?}");
         assert_eq!(
@@ -128,7 +129,7 @@ disk.img, partition 1: 1 orphan inode is freed or cut
     assert_eq!(all, expected);
     e2fsck(&volume(0));
     let stderr = site.fails(&["image", "recover", "--partition", "9", "disk.img"]);
-    assert!(stderr.contains("no partition `9`\nhint: there are 1 ("), "{stderr}");
+    assert!(stderr.contains("no partition `9`\nhint: write `IMAGE#N`: there are 1 ("), "{stderr}");
     // One that cannot be recovered keeps the others as they are.
     disk.write_all_at(&ext, starts[0]).unwrap();
     disk.write_all_at(&[0; 4], starts[1] + 1024 + 0x28).unwrap();

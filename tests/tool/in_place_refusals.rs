@@ -205,6 +205,8 @@ fn a_full_file_system_is_refused() {
             stderr.contains(&format!("no space left in the file system of the image: {expected}")),
             "{stderr}"
         );
+        let way_out = "hint: enlarge the image with `autoxen image grow`, or remove files in it; ";
+        assert!(stderr.contains(way_out), "{stderr}");
         assert!(fs::read(&image).unwrap() == before, "{name}: the image changed");
     }
 }

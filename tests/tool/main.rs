@@ -12,6 +12,7 @@ mod image_convert;
 mod image_convert_refusals;
 mod image_files;
 mod image_grow;
+mod image_guest;
 mod image_info;
 mod image_qcow2;
 mod image_recover;

@@ -185,6 +185,40 @@ fn the_second_partition_of_a_gpt_disk_is_prepared() {
 }
 
 #[test]
+fn of_a_disk_the_root_is_found_and_what_is_in_doubt_is_listed() {
+    let site = Site::new();
+    site.write("tree/bin/sh", "");
+    site.mke2fs("root.img", "24M", &["-t", "ext4"]);
+    let script = "label: gpt\nstart=2048, size=2048\nstart=4096, size=49152\n";
+    disk(&site, "root.img", "disk.img", script, 4096 * 512);
+    site.job("ext4", "disk.img");
+    let plan = site.succeeds(&["plan", "job.xml"]);
+    assert!(plan.contains("/dev/xvda: partition 2 holds the root"), "{plan}");
+    site.succeeds(&["prepare", "job.xml", "-o", "ready"]);
+    let ready = fs::read(site.path("ready/xvda.img")).unwrap();
+    let volume = site.write("volume.img", &ready[4096 * 512..4096 * 512 + (24 << 20)]);
+    assert!(debugfs_cat(&volume, "/etc/fstab").contains("\n/dev/xvda2 / ext4 "));
+    let cfg = fs::read_to_string(site.path("ready/domain.cfg")).unwrap();
+    assert!(cfg.contains("vdev=xvda,") && cfg.contains("root=/dev/xvda2 "), "{cfg}");
+    // The name of a device says another partition: neither counts.
+    let xmf = fs::read_to_string(site.path("job.xml")).unwrap();
+    site.write("job.xml", xmf.replace("/dev/xvda<", "/dev/xvda1<"));
+    let refusal = site.fails(&["plan", "job.xml"]);
+    assert!(
+        refusal.contains("a partition table (gpt) with partitions 1 (unknown), 2 (ext4)"),
+        "{refusal}"
+    );
+    // Without programs it is no root.
+    site.job("ext4", "disk.img");
+    site.succeeds(&["image", "rm", "-r", "disk.img:/bin"]);
+    let refusal = site.fails(&["plan", "job.xml"]);
+    assert!(
+        refusal.contains("hint: set partition=\"2\"") || refusal.contains("partition=\"2\""),
+        "{refusal}"
+    );
+}
+
+#[test]
 fn a_logical_partition_of_an_mbr_disk_is_prepared() {
     let script = "label: dos\nstart=2048, size=2048, type=83\nstart=4096, type=5\nstart=6144, size=49152, type=83\n";
     in_partition(&Site::new(), script, 6144 * 512, 5, &["sfdisk", "--verify"]);

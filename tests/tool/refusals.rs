@@ -78,7 +78,7 @@ fn an_image_of_noise_is_refused() {
 }
 
 #[test]
-fn a_full_file_system_is_refused() {
+fn a_full_file_system_is_refused_and_grows_as_the_hint_says() {
     let site = good();
     let tree = site.guest_tree();
     // 8 MiB with a file that takes all the room but a block or two.
@@ -101,7 +101,11 @@ fn a_full_file_system_is_refused() {
     assert!(make(fits << 10));
     fs::remove_dir_all(tree).unwrap();
     let expected = "image `SITE/root.img`: no space left in the file system of the image: ";
-    refused(&site, expected);
+    let stderr = refused(&site, expected);
+    let way_out = "enlarge the image with `autoxen image grow`, or remove files in it";
+    assert!(stderr.contains(way_out), "{stderr}");
+    site.succeeds(&["image", "grow", "--size", "+1M", "root.img"]);
+    site.succeeds(&["prepare", "job.xml", "-o", "ready"]);
 }
 
 #[test]

@@ -70,10 +70,16 @@ impl Site {
 
     /// Run autoxen in the site.
     pub(crate) fn autoxen(&self, args: &[&str]) -> Output {
+        self.autoxen_with(&[("LC_ALL", "C")], args)
+    }
+
+    /// Run autoxen in the site with these variables set.
+    pub(crate) fn autoxen_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_autoxen"))
             .args(args)
             .current_dir(self.dir.path())
             .env_remove("SOURCE_DATE_EPOCH")
+            .envs(variables.iter().copied())
             .output()
             .expect("autoxen runs")
     }
@@ -158,6 +164,7 @@ pub(crate) fn judge(program: &str, package: &str, args: &[&str]) -> Output {
         .args(args)
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("LC_ALL", "C")
+        .env("TZ", "UTC")
         .output()
         .unwrap_or_else(|e| panic!("{program} (Debian: {package}) cannot be run: {e}"))
 }

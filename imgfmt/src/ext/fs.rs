@@ -64,12 +64,22 @@ pub struct Info {
     /// Blocks that are free (`s_free_blocks_count_lo`, `s_free_blocks_count_hi`). While it is mounted, and so after a crash,
     /// the kernel leaves this number and the next one old; group descriptors have the true ones.
     pub free_blocks: u64,
+    /// Blocks that only the administrator may take (`s_r_blocks_count_lo`, `s_r_blocks_count_hi`).
+    pub reserved_blocks: u64,
     /// Inodes of the file system (`s_inodes_count`).
     pub inodes: u32,
     /// Inodes that are free (`s_free_inodes_count`).
     pub free_inodes: u32,
     /// Bytes of an inode (`s_inode_size`; 128 in revision 0).
     pub inode_size: u32,
+    /// When it was made, in Unix seconds (`s_mkfs_time`); `None` where that was not noted, as for all times here.
+    pub created: Option<i64>,
+    /// When it was mounted last (`s_mtime`).
+    pub mounted: Option<i64>,
+    /// When the superblock was written last (`s_wtime`).
+    pub written: Option<i64>,
+    /// Mounts since the last check by `e2fsck` (`s_mnt_count`).
+    pub mounts: u16,
     /// Where it was mounted last (`s_last_mounted`), without the zeros at its end.
     pub last_mounted: Vec<u8>,
     /// Whether it was unmounted cleanly (`s_state`). With a journal it always says so.
@@ -164,6 +174,7 @@ impl<'a> Fs<'a> {
         let text =
             |bytes: &[u8]| bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
         let state = self.superblock.state.get();
+        let time = |seconds| Some(seconds).filter(|seconds| *seconds != 0);
         Info {
             kind: kind(geometry),
             uuid: uuid::Uuid::from_bytes(geometry.uuid),
@@ -171,9 +182,14 @@ impl<'a> Fs<'a> {
             block_size: u32::try_from(geometry.block_size).expect("64 KiB at most"),
             blocks: geometry.block_count,
             free_blocks: self.superblock.free_blocks_count(geometry.is_wide()),
+            reserved_blocks: self.superblock.reserved_blocks_count(geometry.is_wide()),
             inodes: geometry.inode_count,
             free_inodes: self.superblock.free_inodes_count.get(),
             inode_size: u32::try_from(geometry.inode_size).expect("64 KiB at most"),
+            created: time(self.superblock.mkfs_time()),
+            mounted: time(self.superblock.mtime()),
+            written: time(self.superblock.wtime()),
+            mounts: self.superblock.mnt_count.get(),
             last_mounted: text(&self.superblock.last_mounted),
             is_unmounted: state & STATE_VALID != 0,
             has_errors: state & STATE_ERROR != 0,

@@ -84,6 +84,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is of the ext family, which [`crate::ext`] reads.
+    pub fn is_ext(self) -> bool {
+        matches!(self, Self::Ext2 | Self::Ext3 | Self::Ext4)
+    }
+
     /// Whether it is an image format, which has to be converted to a raw image first.
     pub fn is_image_format(self) -> bool {
         matches!(self, Self::Qcow2 | Self::Vmdk | Self::Vhd | Self::Vhdx | Self::Vdi)

@@ -29,6 +29,31 @@ const ROOT: Uuid = if cfg!(target_arch = "x86_64") {
     gpt_types::LINUX_FS.guid
 };
 
+/// The root of each kind of processor, in the order of the Discoverable Partitions Specification.
+const ROOTS: [Uuid; 21] = [
+    uuid!("6523f8ae-3eb1-4e2a-a05a-18b695ae656f"), // alpha
+    uuid!("d27f46ed-2919-4cb8-bd25-9531f3c16534"), // arc
+    uuid!("69dad710-2ce4-4e3c-b16c-21a1d49abed3"), // arm
+    uuid!("b921b045-1df0-41c3-af44-4c6f280d3fae"), // arm64
+    uuid!("993d8d3d-f80e-4225-855a-9daf8ed7ea97"), // ia64
+    uuid!("77055800-792c-4f94-b39a-98c91b762bb6"), // loongarch64
+    uuid!("e9434544-6e2c-47cc-bae2-12d6deafb44c"), // mips
+    uuid!("d113af76-80ef-41b4-bdb6-0cff4d3d4a25"), // mips64
+    uuid!("37c58c8a-d913-4156-a25f-48b1b64e07f0"), // mips-le
+    uuid!("700bda43-7a34-4507-b179-eeb93d7a7ca3"), // mips64-le
+    uuid!("1aacdb3b-5444-4138-bd9e-e5c2239b2346"), // parisc
+    uuid!("1de3f1ef-fa98-47b5-8dcd-4a860a654d78"), // ppc
+    uuid!("912ade1d-a839-4913-8964-a10eee08fbd2"), // ppc64
+    uuid!("c31c45e6-3f39-412e-80fb-4809c4980599"), // ppc64-le
+    uuid!("60d5a7fe-8e7d-435c-b714-3dd8162144e1"), // riscv32
+    uuid!("72ec70a6-cf74-40e6-bd49-4bda08e8f224"), // riscv64
+    uuid!("08a7acea-624c-4a20-91e8-6e0fa67d23f9"), // s390
+    uuid!("5eead9a9-fe09-4a1e-a1d7-520d00531306"), // s390x
+    uuid!("c50cdd70-3862-4cc3-90e1-809a8c93ee2c"), // tilegx
+    uuid!("44479540-f297-41b2-9af7-d131d5f0458a"), // x86
+    uuid!("4f68bce3-e8cd-4db1-96e7-fbcaf984b709"), // x86-64
+];
+
 /// Name, GUID, byte. The first of two names for one type is the one that is shown.
 const TYPES: &[(&str, Uuid, u8)] = &[
     ("linux", gpt_types::LINUX_FS.guid, 0x83),
@@ -76,8 +101,8 @@ impl PartitionType {
         TYPES.iter().find(is_it).map(|(name, ..)| *name)
     }
 
-    /// Whether it says that it is the root of a Linux system for this machine's kind of processor. In an MBR none does.
+    /// Whether it says that it is the root of a Linux system, for whatever kind of processor. In an MBR none does.
     pub fn is_root(&self) -> bool {
-        *self == Self::Gpt(ROOT) && ROOT != gpt_types::LINUX_FS.guid
+        matches!(self, Self::Gpt(own) if ROOTS.contains(own))
     }
 }

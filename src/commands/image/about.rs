@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use imgfmt::Error;
-use imgfmt::ext::Info;
 use imgfmt::ext::check::Report;
+use imgfmt::ext::{Info, Pending};
 use imgfmt::probe::Probe;
 use imgfmt::qcow2::Header;
 use imgfmt::table::{Partition, Table};
 
 use crate::facts::form::Form;
+use crate::inside::guest::Guest;
 
 /// All that is said of an image.
 pub(super) struct About {
@@ -46,10 +47,34 @@ pub(super) struct VolumeAbout {
     pub(super) len: u64,
     /// What it holds.
     pub(super) probe: Option<Probe>,
-    /// Of an ext file system: what its superblock says, and whether its journal has to be replayed.
-    pub(super) ext: Option<(Info, bool)>,
+    /// What is known of an ext file system.
+    pub(super) ext: Option<ExtAbout>,
+    /// What lives in it.
+    pub(super) guest: Option<GuestAbout>,
+    /// Its block groups, drawn.
+    pub(super) map: Option<String>,
     /// What the check found.
     pub(super) check: Option<Report>,
     /// Why it cannot be read.
     pub(super) error: Option<Error>,
+}
+
+/// All that is said of an ext file system.
+pub(super) struct ExtAbout {
+    /// What its superblock says; where it was not unmounted, with the free blocks and inodes of its descriptors.
+    pub(super) info: Info,
+    /// Whether its journal has to be replayed.
+    pub(super) needs_recovery: bool,
+    /// What a mount would do first, or why that cannot be told.
+    pub(super) pending: Result<Pending, String>,
+}
+
+/// All that is said of what lives in a root.
+pub(super) struct GuestAbout {
+    /// What its files say.
+    pub(super) guest: Guest,
+    /// Its kernels, for people.
+    pub(super) kernels: Vec<String>,
+    /// The same, for programs.
+    pub(super) kernels_json: Vec<serde_json::Value>,
 }

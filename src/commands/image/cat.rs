@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::watched::Watched;
 use super::{places, session};
 use crate::cli::CatArgs;
 use crate::failure::{Failure, Result, plain};
@@ -62,9 +63,9 @@ pub(super) fn run(args: &CatArgs, talk: Talk) -> Result<ExitCode> {
 
 /// The outer error is the image's, the inner one standard output's.
 fn print(tree: &dyn Tree, path: &Path, out: &mut dyn Write) -> imgfmt::Result<Result<(), Stop>> {
-    let mut watched = Watched { out, error: None };
+    let mut watched = Watched::new(out);
     let copied = tree.copy_to(path, &mut watched);
-    match (watched.error, copied) {
+    match (watched.error(), copied) {
         (Some(error), _) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Err(Stop::Closed)),
         (Some(error), _) => Ok(Err(Stop::Output(error))),
         (None, Ok(_)) => Ok(Ok(())),
@@ -74,26 +75,4 @@ fn print(tree: &dyn Tree, path: &Path, out: &mut dyn Write) -> imgfmt::Result<Re
 
 fn unwritten(error: &io::Error) -> Failure {
     Failure::new(format!("cannot write to standard output: {}", plain(error)))
-}
-
-/// Keeps the error of what is written to apart from those of what is read.
-struct Watched<'a> {
-    out: &'a mut dyn Write,
-    error: Option<io::Error>,
-}
-
-impl Write for Watched<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.out.write(bytes).map_err(|error| {
-            let kind = error.kind();
-            if kind != io::ErrorKind::Interrupted {
-                self.error = Some(error);
-            }
-            kind.into()
-        })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -16,7 +16,6 @@ use imgfmt::{Error, Image, Storage, probe};
 use serde_json::json;
 
 use super::open;
-use super::shown::size;
 use crate::cli::{ImageConvertArgs, ImageFormat};
 use crate::facts::form::Form;
 use crate::failure::{Failure, Result};
@@ -24,6 +23,7 @@ use crate::interrupt;
 use crate::newfile::{Existing, Staged, cannot_write, there};
 use crate::progress::Progress;
 use crate::report::{self, Talk};
+use crate::size::size;
 use crate::visible::visible;
 
 /// log2 of a cluster's size where the user says nothing: QEMU's own.

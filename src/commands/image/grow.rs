@@ -13,15 +13,16 @@ use imgfmt::table::{self, Enlargement};
 use imgfmt::{Error, Image, Storage, Volume, probe};
 use serde_json::{Value, json};
 
-use super::choose;
-use super::open;
 use super::recover::check_writable;
-use super::shown::size;
+use super::{open, select};
 use crate::cli::{GrowTo, ImageGrowArgs};
 use crate::epoch;
+use crate::facts::choose::Candidates;
 use crate::failure::{Failure, Result};
+use crate::inside::address::ImageName;
 use crate::interrupt;
 use crate::report;
+use crate::size::size;
 use crate::visible::visible;
 
 /// The file's length is a multiple of this, so that every block and sector fits.
@@ -65,11 +66,12 @@ struct Plan {
 /// Enlarge the image.
 pub(super) fn run(args: &ImageGrowArgs) -> Result<ExitCode> {
     let now = epoch::now()?;
-    let path = &args.image;
+    let name = select::named(&args.image, args.partition.as_deref())?;
+    let path = &name.file;
     let fail = |e| open::failure(path, &e);
     let raw = Image::open(path).map_err(fail)?;
     open::refuse_packed(path, &raw, "grow", "grow that")?;
-    let plan = plan(args, &raw, now)?;
+    let plan = plan(&name, args.to(), &raw, now)?;
     if !args.dry_run && !plan.is_nothing() {
         check_writable(path, "enlarge")?;
         interrupt::check()?;
@@ -101,18 +103,18 @@ fn target(path: &Path, len: u64, to: GrowTo) -> Result<u64> {
     Ok(wanted)
 }
 
-fn plan(args: &ImageGrowArgs, raw: &Image, now: i64) -> Result<Plan> {
-    let path = &args.image;
+fn plan(name: &ImageName, to: GrowTo, raw: &Image, now: i64) -> Result<Plan> {
+    let path = &name.file;
     let fail = |e| open::failure(path, &e);
-    let len = target(path, raw.len(), args.to())?;
+    let len = target(path, raw.len(), to)?;
     let longer = Longer { raw, len };
-    let (volume, partition, table) = window(args, &longer)?;
+    let (volume, partition, table) = window(name, &longer)?;
     let place = match partition {
         Some((number, ..)) => format!("image `{}`: partition {number}", path.display()),
         None => format!("image `{}`", path.display()),
     };
     let found = probe::probe(&volume).map_err(fail)?;
-    let Some(found) = found.filter(|found| choose::is_ext(found.kind)) else {
+    let Some(found) = found.filter(|found| found.kind.is_ext()) else {
         let holds = probe::probe(&volume).map_err(fail)?;
         let holds = holds.map_or("nothing known", |found| found.kind.name());
         let what = format!("{place} holds {holds}; only ext2, ext3 and ext4 are enlarged");
@@ -135,21 +137,23 @@ type Lengths = (u32, u64, u64);
 
 /// The volume that grows, as long as it will be.
 fn window<'a>(
-    args: &ImageGrowArgs,
+    name: &ImageName,
     longer: &'a Longer<'_>,
 ) -> Result<(Volume<'a>, Option<Lengths>, Option<Enlargement>)> {
-    let path = &args.image;
+    let path = &name.file;
     let fail = |e| open::failure(path, &e);
     let Some(table) = table::read(longer).map_err(fail)? else {
-        if args.partition.is_some() {
-            let what = format!("image `{}` has no partition table", path.display());
-            return Err(Failure::new(what).hint("leave out `--partition`"));
+        if name.partition.is_some() {
+            return Err(select::no_table(path));
         }
         return Ok((Volume::whole(longer), None, None));
     };
-    let partition = match &args.partition {
-        Some(name) => choose::named(path, &table, name, longer)?,
-        None => table.last().ok_or_else(|| {
+    let partition = match &name.partition {
+        Some(wanted) => {
+            let all = Candidates::new(&table, longer).map_err(fail)?;
+            all.named(wanted).map_err(|doubt| doubt.of(path))?.partition.clone()
+        }
+        None => table.last().cloned().ok_or_else(|| {
             Failure::new(format!("image `{}`: the partition table is empty", path.display()))
         })?,
     };

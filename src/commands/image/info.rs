@@ -10,13 +10,19 @@ use imgfmt::qcow2::Layer;
 use imgfmt::table::{self, Partition};
 use imgfmt::{Error, Storage, Volume};
 
-use super::about::{About, Qcow2About, VolumeAbout};
+use super::about::{About, ExtAbout, GuestAbout, Qcow2About, VolumeAbout};
+use super::map::Map;
 use super::open::{self, Opened};
-use super::shown;
+use super::{boot, screen, select, shown};
 use crate::cli::ImageInfoArgs;
+use crate::facts::choose;
 use crate::facts::form::Form;
-use crate::facts::gather::hint;
+use crate::facts::words::hint;
 use crate::failure::{Failure, Result};
+use crate::guest::fstab::Device;
+use crate::inside::address::ImageName;
+use crate::inside::ext::Ext;
+use crate::inside::guest;
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
@@ -24,15 +30,16 @@ use crate::report::{self, Talk};
 /// Say what the image is.
 pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     let progress = Progress::new(args.quiet);
-    let opened = open::open(&args.image, progress)?;
-    let about = look(args, &opened, progress)?;
+    let name = select::named(&args.image, args.partition.as_deref())?;
+    let opened = open::open(&name.file, progress)?;
+    let about = look(args, &name, &opened, progress)?;
     match args.json {
         true => report::print_json(&shown::json(&about))?,
         false => report::print(&shown::text(&about))?,
     }
     let changed = opened.raw.check_unchanged();
-    changed.map_err(|e| open::failure(&args.image, &e))?;
-    let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|(_, dirty)| *dirty);
+    changed.map_err(|e| open::failure(&name.file, &e))?;
+    let is_dirty = |volume: &VolumeAbout| volume.ext.as_ref().is_some_and(|ext| ext.needs_recovery);
     if opened.form == Form::Raw && about.volumes.iter().any(is_dirty) {
         talk.note(
             "a journal has to be replayed: the next mount does that, or `autoxen image recover`",
@@ -50,16 +57,21 @@ pub(super) fn run(args: &ImageInfoArgs, talk: Talk) -> Result<ExitCode> {
     })
 }
 
-fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<About> {
-    let fail = |e| open::failure(&args.image, &e);
+fn look(
+    args: &ImageInfoArgs,
+    name: &ImageName,
+    opened: &Opened,
+    progress: Progress,
+) -> Result<About> {
+    let fail = |e| open::failure(&name.file, &e);
     let raw = &opened.raw;
     let table = table::read(raw).map_err(fail)?;
+    let devices = boot::devices(table.as_ref(), raw).map_err(fail)?;
     let mut volumes = Vec::new();
-    for (partition, window) in
-        open::windows(&args.image, table.as_ref(), args.partition.as_deref(), raw)?
-    {
+    let view = View { args, name, raw, devices: &devices, progress };
+    for (partition, window) in select::windows(name, table.as_ref(), raw)? {
         volumes.push(match window {
-            Ok(window) => volume(args, window, partition, progress)?,
+            Ok(window) => view.volume(window, partition)?,
             Err(error) => VolumeAbout {
                 len: partition.as_ref().map_or(0, |partition| partition.len),
                 partition,
@@ -69,7 +81,7 @@ fn look(args: &ImageInfoArgs, opened: &Opened, progress: Progress) -> Result<Abo
         });
     }
     Ok(About {
-        name: args.image.display().to_string(),
+        name: name.file.display().to_string(),
         len: raw.len(),
         form: opened.form,
         qcow2: qcow2(raw),
@@ -88,38 +100,93 @@ fn qcow2(disk: &Layer) -> Option<Qcow2About> {
     })
 }
 
-fn volume(
-    args: &ImageInfoArgs,
-    window: Volume<'_>,
-    partition: Option<Partition>,
+/// What is looked at, and for what.
+struct View<'a> {
+    args: &'a ImageInfoArgs,
+    name: &'a ImageName,
+    raw: &'a Layer,
+    devices: &'a [Device],
     progress: Progress,
-) -> Result<VolumeAbout> {
-    let fail = |e| open::failure(&args.image, &e);
-    let probe = probe::probe(&window).map_err(fail)?;
-    let mut about = VolumeAbout { partition, len: window.len(), probe, ..VolumeAbout::default() };
-    let kind = about.probe.as_ref().map(|probe| probe.kind);
-    if !matches!(kind, Some(Kind::Ext2 | Kind::Ext3 | Kind::Ext4)) {
-        return Ok(about);
-    }
-    let fs = match Fs::open(window) {
-        Ok(fs) => fs,
-        Err(error) => {
-            about.error = Some(error);
+}
+
+impl View<'_> {
+    fn volume(&self, window: Volume<'_>, partition: Option<Partition>) -> Result<VolumeAbout> {
+        let fail = |e| open::failure(&self.name.file, &e);
+        let probe = probe::probe(&window).map_err(fail)?;
+        let number = partition.as_ref().map(|partition| partition.number);
+        let len = window.len();
+        let mut about = VolumeAbout { partition, len, probe, ..VolumeAbout::default() };
+        let kind = about.probe.as_ref().map(|probe| probe.kind);
+        if !kind.is_some_and(Kind::is_ext) {
             return Ok(about);
         }
-    };
-    about.ext = Some((fs.info(), fs.needs_recovery()));
-    if args.deep {
-        let bar = progress.bar("check");
+        let fs = match Fs::open(window) {
+            Ok(fs) => fs,
+            Err(error) => {
+                about.error = Some(error);
+                return Ok(about);
+            }
+        };
+        about.ext = Some(ext(&fs));
+        if self.args.map {
+            match Map::of(&fs, screen::width()) {
+                Ok(map) => about.map = Some(map.text(screen::width(), screen::is_unicode())),
+                Err(error) => about.error = Some(error),
+            }
+        }
+        if self.args.deep {
+            match self.check(&fs)? {
+                Ok(report) => about.check = Some(report),
+                Err(error) => about.error = Some(error),
+            }
+        }
+        if choose::is_root(&fs) {
+            about.guest = Some(self.guest(fs, number));
+        }
+        Ok(about)
+    }
+
+    fn check(&self, fs: &Fs<'_>) -> Result<imgfmt::Result<Report>> {
+        let bar = self.progress.bar("check");
         let report = fs.check(&mut |done, total| {
             bar.set(done, total);
             if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         interrupt::check()?;
-        match report {
-            Ok(report) => about.check = Some(report),
-            Err(error) => about.error = Some(error),
-        }
+        Ok(report)
     }
-    Ok(about)
+
+    /// What lives in a root; what cannot be read is among its warnings.
+    fn guest(&self, fs: Fs<'_>, own: Option<u32>) -> GuestAbout {
+        let shown = match own {
+            Some(number) => format!("{}#{number}", self.name.file.display()),
+            None => self.name.file.display().to_string(),
+        };
+        let tree = Ext { file: &self.name.file, name: &shown, fs };
+        let mut guest = guest::look(&tree, self.devices);
+        let listed = boot::with_boot(self.name, self.raw, (&tree, own), &guest, |boot| {
+            let found = guest::kernels(boot.tree, &boot.directory);
+            let found = found.map_err(|e| boot.tree.failure(&e))?;
+            let lines = found.iter().map(|found| boot.line(found)).collect();
+            Ok((lines, found.iter().map(|found| boot.json(found)).collect()))
+        });
+        let (kernels, kernels_json) = listed.unwrap_or_else(|failure| {
+            guest.warnings.push(failure.to_string());
+            Default::default()
+        });
+        GuestAbout { guest, kernels, kernels_json }
+    }
+}
+
+fn ext(fs: &Fs<'_>) -> ExtAbout {
+    let mut info = fs.info();
+    let needs_recovery = fs.needs_recovery();
+    // The kernel counts in the descriptors, and tells the superblock when it unmounts.
+    if (needs_recovery || !info.is_unmounted)
+        && let Ok((blocks, inodes)) = fs.count_free()
+    {
+        info.free_blocks = blocks;
+        info.free_inodes = u32::try_from(inodes).unwrap_or(u32::MAX);
+    }
+    ExtAbout { info, needs_recovery, pending: fs.pending().map_err(|e| e.to_string()) }
 }

@@ -3,9 +3,9 @@
 mod about;
 
 mod attributes;
+mod boot;
 mod build;
 mod cat;
-mod choose;
 mod convert;
 mod cp;
 mod diff;
@@ -14,19 +14,24 @@ mod export;
 mod grow;
 mod import;
 mod info;
+mod kernel;
 mod links;
 mod listed;
 mod ls;
+mod map;
 mod names;
 mod names_of;
 mod open;
 mod places;
 mod recover;
+mod screen;
 mod select;
 mod session;
 mod shown;
+mod shown_guest;
 mod target;
 mod verbs;
+mod watched;
 
 use std::process::ExitCode;
 
@@ -38,6 +43,7 @@ use crate::report::Talk;
 pub fn run(args: &ImageArgs, talk: Talk) -> Result<ExitCode> {
     match &args.command {
         ImageCommand::Info(args) => info::run(args, talk),
+        ImageCommand::Kernel(args) => kernel::run(args, talk),
         ImageCommand::Recover(args) => recover::run(args, talk),
         ImageCommand::Build(args) => build::run(args, talk),
         ImageCommand::Read(ReadVerb::Ls(args)) => ls::run(args, talk),

@@ -1,17 +1,15 @@
 //! An image that the command line names, opened for reading: unpacked first where it is compressed, read as it is where it
-//! is qcow2; its volumes.
+//! is qcow2.
 
 use std::path::{Path, PathBuf};
 
 use imgfmt::compressed;
 use imgfmt::qcow2::{self, Layer};
-use imgfmt::table::{Partition, Table};
-use imgfmt::{Image, Storage, Volume};
+use imgfmt::{Image, Storage};
 use tempfile::TempDir;
 
-use super::choose;
 use crate::facts::form::Form;
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::newfile::create_like;
@@ -92,39 +90,6 @@ pub(super) fn damage(path: &Path, form: Form, error: &imgfmt::Error) -> Failure 
             failure.hint(format!("`{judge}` says more; use a copy that is whole"))
         }
         _ => failure,
-    }
-}
-
-/// An entry of a table, none without one, and its window of the image.
-pub(super) type Window<'a> = (Option<Partition>, imgfmt::Result<Volume<'a>>);
-
-/// The volumes of the image at `path`: all, or that of the partition `name`.
-///
-/// # Errors
-/// Where there is no such partition.
-pub(super) fn windows<'a>(
-    path: &Path,
-    table: Option<&Table>,
-    name: Option<&str>,
-    raw: &'a dyn Storage,
-) -> Result<Vec<Window<'a>>> {
-    match (table, name) {
-        (None, Some(_)) => {
-            let what = format!("image `{}` has no partition table", path.display());
-            Err(Failure::new(what).hint("leave out `--partition`"))
-        }
-        (None, None) => Ok(vec![(None, Ok(Volume::whole(raw)))]),
-        (Some(table), Some(name)) => {
-            let number = choose::named(path, table, name, raw)?.number;
-            let window = table.volume(number, raw).map_err(|e| failure(path, &e))?;
-            let partition = table.partitions.iter().find(|p| p.number == number).cloned();
-            Ok(vec![(partition, Ok(window))])
-        }
-        (Some(table), None) => {
-            let partitions = table.partitions.iter().filter(|partition| !partition.is_extended());
-            let window = |p: &Partition| (Some(p.clone()), Volume::new(raw, p.start, p.len));
-            Ok(partitions.map(window).collect())
-        }
     }
 }
 

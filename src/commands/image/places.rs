@@ -27,7 +27,12 @@ pub(super) fn image_or_inside(text: &OsStr) -> Result<(ImageName, PathBuf)> {
     address::image_or_inside(text, &is_file)
 }
 
-/// The same, with those that follow one another in one image put together, so that it is opened once.
+/// An image alone; `None` where there is no such file.
+pub(super) fn image(text: &OsStr) -> Option<ImageName> {
+    address::image_alone(text, &is_file)
+}
+
+/// An image with a path, or alone: with those that follow one another in one image put together, so that it is opened once.
 pub(super) fn by_image(texts: &[OsString]) -> Result<Vec<(ImageName, Vec<PathBuf>)>> {
     let mut all: Vec<(ImageName, Vec<PathBuf>)> = Vec::new();
     for text in texts {

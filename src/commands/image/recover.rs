@@ -9,17 +9,17 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use imgfmt::ext::{Fs, Pending};
-use imgfmt::probe::{self, Kind};
-use imgfmt::{Error, Image, ImageMut, InPlace, Recovered, Storage, table};
+use imgfmt::{Error, Image, ImageMut, InPlace, Recovered, Storage, probe, table};
 use rustix::fs::Access;
 use serde_json::{Value, json};
 
-use super::open;
+use super::{open, select};
 use crate::apply::obstacle::may;
 use crate::cli::ImageRecoverArgs;
 use crate::epoch;
-use crate::facts::gather::{about, hint};
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result};
+use crate::inside::address::ImageName;
 use crate::interrupt;
 use crate::report::{self, Talk};
 use crate::visible::visible;
@@ -44,12 +44,13 @@ struct Done {
 /// Bring the image back.
 pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
     let now = epoch::now()?;
-    let path = &args.image;
+    let name = select::named(&args.image, args.partition.as_deref())?;
+    let path = &name.file;
     let fail = |e| open::failure(path, &e);
     let (undone, work) = match Image::open(path) {
         Ok(image) => {
             open::refuse_packed(path, &image, "write to", "recover that")?;
-            let work = look(args, &image, now)?;
+            let work = look(&name, &image, now)?;
             if work.iter().any(|work| !work.edit.is_empty()) {
                 check_writable(path, "recover")?;
                 interrupt::check()?;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
                 Recovered::Nothing => None,
                 Recovered::RolledBack { bytes } => Some(bytes),
             };
-            let rest = look(args, &image, now).and_then(|work| {
+            let rest = look(&name, &image, now).and_then(|work| {
                 write(path, &mut image, &work)?;
                 Ok(work)
             });
@@ -88,17 +89,16 @@ pub(super) fn run(args: &ImageRecoverArgs, talk: Talk) -> Result<ExitCode> {
 const UNDONE: &str = "an edit of it was interrupted, and is undone now";
 
 /// What is to be done to each ext file system.
-fn look(args: &ImageRecoverArgs, raw: &dyn Storage, now: i64) -> Result<Vec<Work>> {
-    let path = &args.image;
+fn look(name: &ImageName, raw: &dyn Storage, now: i64) -> Result<Vec<Work>> {
+    let path = &name.file;
     let table = table::read(raw).map_err(|e| open::failure(path, &e))?;
     let mut all = Vec::new();
-    for (partition, window) in open::windows(path, table.as_ref(), args.partition.as_deref(), raw)?
-    {
+    for (partition, window) in select::windows(name, table.as_ref(), raw)? {
         let number = partition.map(|partition| partition.number);
         let fail = |e| refused(path, number, &e);
         let window = window.map_err(fail)?;
         let probe = probe::probe(&window).map_err(fail)?;
-        if !probe.is_some_and(|p| matches!(p.kind, Kind::Ext2 | Kind::Ext3 | Kind::Ext4)) {
+        if !probe.is_some_and(|probe| probe.kind.is_ext()) {
             continue;
         }
         let fs = Fs::open(window).map_err(fail)?;

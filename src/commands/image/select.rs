@@ -1,31 +1,25 @@
-//! Which volume of an image is meant: the partition that was named, or the one that there can be no doubt about.
-//!
-//! Named by its number, its GPT name, its UUID, or the UUID or label of the file system in it. Without a name it is the
-//! only file system that can be worked in; of several, the only one that holds a Linux root.
+//! Which volume of an image a verb works in. How a partition is chosen is in [`crate::facts::choose`].
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use imgfmt::ext::{FileType, Fs};
 use imgfmt::probe::{self, Kind, Probe};
-use imgfmt::table::{self, Partition};
+use imgfmt::table::{self, Partition, Table};
 use imgfmt::{Storage, Volume};
 
-use super::open;
+use super::{open, places};
+use crate::facts::choose::{Candidates, is_workable};
 use crate::failure::{Failure, Result};
 use crate::inside::address::ImageName;
 
 /// A volume to work in.
 pub(super) struct Selected<'a> {
+    /// Its entry in the table, where there is one.
+    pub(super) partition: Option<Partition>,
     /// Its bytes.
     pub(super) volume: Volume<'a>,
     /// It holds FAT; otherwise it is of the ext family.
     pub(super) is_fat: bool,
-}
-
-struct Candidate<'a> {
-    partition: Partition,
-    volume: imgfmt::Result<Volume<'a>>,
-    probe: Option<Probe>,
 }
 
 /// The volume of `raw` that `name` means.
@@ -33,80 +27,38 @@ struct Candidate<'a> {
 /// # Errors
 /// Where there is none, or several; the error lists them.
 pub(super) fn select<'a>(name: &ImageName, raw: &'a dyn Storage) -> Result<Selected<'a>> {
-    let fail = |e| open::failure(&name.file, &e);
-    let shown = name.file.display();
+    let path = &name.file;
+    let fail = |e| open::failure(path, &e);
+    let shown = path.display();
     let Some(table) = table::read(raw).map_err(fail)? else {
         if name.partition.is_some() {
-            return Err(Failure::new(format!("image `{shown}` has no partition table"))
-                .hint("leave out the `#` and what follows"));
+            return Err(no_table(path));
         }
         let volume = Volume::whole(raw);
         let probe = probe::probe(&volume).map_err(fail)?;
-        return workable(volume, probe.as_ref(), &format!("image `{shown}`"));
+        return workable(None, volume, probe.as_ref(), &format!("image `{shown}`"));
     };
-    let mut all = Vec::new();
-    for partition in table.partitions.iter().filter(|partition| !partition.is_extended()) {
-        let volume = Volume::new(raw, partition.start, partition.len);
-        let probe = match &volume {
-            Ok(volume) => probe::probe(volume).map_err(fail)?,
-            Err(_) => None,
-        };
-        all.push(Candidate { partition: partition.clone(), volume, probe });
-    }
-    let choices = choices(&all);
-    let several = |what: String| Failure::new(what).hint(format!("write `IMAGE#N`: {choices}"));
+    let all = Candidates::new(&table, raw).map_err(fail)?;
     let chosen = match &name.partition {
-        Some(wanted) => {
-            let mut found: Vec<Candidate<'_>> =
-                all.into_iter().filter(|candidate| candidate.is_called(wanted)).collect();
-            match (found.pop(), found.is_empty()) {
-                (Some(only), true) => only,
-                (None, _) => {
-                    let wanted = wanted.display();
-                    return Err(several(format!("image `{shown}` has no partition `{wanted}`")));
-                }
-                (Some(_), false) => {
-                    let wanted = wanted.display();
-                    let what = format!("image `{shown}` has several partitions `{wanted}`");
-                    return Err(several(what));
-                }
-            }
-        }
-        None => {
-            let mut found: Vec<Candidate<'_>> =
-                all.into_iter().filter(|c| is_workable(c.probe.as_ref())).collect();
-            if found.len() > 1 && found.iter().any(Candidate::is_root) {
-                found.retain(Candidate::is_root);
-            }
-            match (found.pop(), found.is_empty()) {
-                (Some(only), true) => only,
-                (None, _) => {
-                    let what = format!("image `{shown}` has no partition with ext or FAT");
-                    return Err(Failure::new(what).hint(choices));
-                }
-                (Some(_), false) => {
-                    return Err(several(format!("image `{shown}` has several file systems")));
-                }
-            }
-        }
+        Some(name) => all.named(name),
+        None => all.to_work_in(),
     };
+    let chosen = chosen.map_err(|doubt| doubt.of(path))?;
     let number = chosen.partition.number;
     let place = format!("image `{shown}`, partition {number}");
-    // The table says it better than the window does.
     let volume = table.volume(number, raw).map_err(fail)?;
-    workable(volume, chosen.probe.as_ref(), &place)
+    workable(Some(chosen.partition.clone()), volume, chosen.probe.as_ref(), &place)
 }
 
-fn is_workable(probe: Option<&Probe>) -> bool {
-    probe.is_some_and(|probe| {
-        matches!(probe.kind, Kind::Ext2 | Kind::Ext3 | Kind::Ext4 | Kind::Vfat)
-    })
-}
-
-fn workable<'a>(volume: Volume<'a>, probe: Option<&Probe>, place: &str) -> Result<Selected<'a>> {
+fn workable<'a>(
+    partition: Option<Partition>,
+    volume: Volume<'a>,
+    probe: Option<&Probe>,
+    place: &str,
+) -> Result<Selected<'a>> {
     let holds = match probe {
         Some(probe) if is_workable(Some(probe)) => {
-            return Ok(Selected { volume, is_fat: probe.kind == Kind::Vfat });
+            return Ok(Selected { partition, volume, is_fat: probe.kind == Kind::Vfat });
         }
         Some(probe) => probe.kind.name(),
         None => "nothing known",
@@ -118,47 +70,55 @@ fn workable<'a>(volume: Volume<'a>, probe: Option<&Probe>, place: &str) -> Resul
     })
 }
 
-impl Candidate<'_> {
-    fn is_called(&self, wanted: &OsStr) -> bool {
-        let Some(wanted) = wanted.to_str() else { return false };
-        let Partition { number, label, part_uuid, .. } = &self.partition;
-        let probe = self.probe.as_ref();
-        let uuid = probe.and_then(|probe| probe.uuid.as_ref());
-        *number.to_string() == *wanted
-            || label.as_deref() == Some(wanted)
-            || part_uuid.eq_ignore_ascii_case(wanted)
-            || uuid.is_some_and(|uuid| uuid.eq_ignore_ascii_case(wanted))
-            || probe.and_then(|probe| probe.label.as_deref()) == Some(wanted)
-    }
+/// An entry of a table, none without one, and its window of the image.
+pub(super) type Window<'a> = (Option<Partition>, imgfmt::Result<Volume<'a>>);
 
-    /// Whether a Linux system could start from it.
-    fn is_root(&self) -> bool {
-        let is_ext = |probe: &Probe| matches!(probe.kind, Kind::Ext2 | Kind::Ext3 | Kind::Ext4);
-        let (Some(true), Ok(volume)) = (self.probe.as_ref().map(is_ext), &self.volume) else {
-            return false;
-        };
-        let Ok(fs) = Fs::open(*volume) else { return false };
-        let is_dir =
-            |path: &str| fs.metadata(path).is_ok_and(|found| found.kind == FileType::Directory);
-        is_dir("/etc") && ["/bin", "/usr/bin", "/sbin", "/usr/sbin"].into_iter().any(is_dir)
+/// The volumes of the image that `name` means: all, or that of the partition that it names.
+///
+/// # Errors
+/// Where there is no such partition.
+pub(super) fn windows<'a>(
+    name: &ImageName,
+    table: Option<&Table>,
+    raw: &'a dyn Storage,
+) -> Result<Vec<Window<'a>>> {
+    let path = &name.file;
+    let fail = |e| open::failure(path, &e);
+    match (table, &name.partition) {
+        (None, Some(_)) => Err(no_table(path)),
+        (None, None) => Ok(vec![(None, Ok(Volume::whole(raw)))]),
+        (Some(table), Some(wanted)) => {
+            let all = Candidates::new(table, raw).map_err(fail)?;
+            let chosen = all.named(wanted).map_err(|doubt| doubt.of(path))?;
+            let volume = table.volume(chosen.partition.number, raw).map_err(fail)?;
+            Ok(vec![(Some(chosen.partition.clone()), Ok(volume))])
+        }
+        (Some(table), None) => {
+            let partitions = table.partitions.iter().filter(|partition| !partition.is_extended());
+            Ok(partitions.map(|p| (Some(p.clone()), table.volume(p.number, raw))).collect())
+        }
     }
 }
 
-/// ``1 (vfat, `EFI`), 2 (ext4)``
-fn choices(all: &[Candidate<'_>]) -> String {
-    let one = |candidate: &Candidate<'_>| {
-        let holds = match (&candidate.volume, &candidate.probe) {
-            (Err(_), _) => "past the end of the image",
-            (_, None) => "nothing known",
-            (_, Some(probe)) => probe.kind.name(),
-        };
-        let label = candidate.partition.label.as_ref();
-        let label = label.or(candidate.probe.as_ref().and_then(|probe| probe.label.as_ref()));
-        let label = label.map_or(String::new(), |label| format!(", `{label}`"));
-        format!("{} ({holds}{label})", candidate.partition.number)
-    };
-    match all {
-        [] => "the table is empty".into(),
-        all => format!("the table has {}", all.iter().map(one).collect::<Vec<_>>().join(", ")),
+/// An image without a partition table, of which a partition was named.
+pub(super) fn no_table(path: &Path) -> Failure {
+    Failure::new(format!("image `{}` has no partition table", path.display()))
+        .hint("name no partition of it")
+}
+
+/// What an argument `IMAGE[#PARTITION]` names, beside the flag `--partition`.
+///
+/// # Errors
+/// Where both name a partition.
+pub(super) fn named(image: &OsStr, partition: Option<&OsStr>) -> Result<ImageName> {
+    let name = places::image(image)
+        .unwrap_or_else(|| ImageName { file: PathBuf::from(image), partition: None });
+    match (name.partition, partition) {
+        (Some(_), Some(_)) => Err(Failure::new("the partition is named twice")
+            .hint("leave out `--partition`, or the `#` and what follows")),
+        (of_image, of_flag) => {
+            let partition = of_image.or_else(|| of_flag.map(OsStr::to_owned));
+            Ok(ImageName { partition, ..name })
+        }
     }
 }

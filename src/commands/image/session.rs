@@ -67,20 +67,42 @@ pub(super) fn read_volume<R>(
 ) -> Result<R> {
     let opened = open::open(&name.file, progress)?;
     let fail = |e| failure(&name.file, &e);
-    let Selected { volume, is_fat } = select(name, &opened.raw)?;
+    let selected = select(name, &opened.raw)?;
+    let result = within_volume(name, selected, act)?;
+    opened.raw.check_unchanged().map_err(fail)?;
+    Ok(result)
+}
+
+/// Read in a volume of the image that `name` names.
+pub(super) fn within<R>(
+    name: &ImageName,
+    selected: Selected<'_>,
+    act: impl FnOnce(&dyn Tree) -> Result<R>,
+) -> Result<R> {
+    within_volume(name, selected, |read| match read {
+        Read::Ext(tree) => act(tree),
+        Read::Fat(tree) => act(tree),
+    })
+}
+
+fn within_volume<R>(
+    name: &ImageName,
+    selected: Selected<'_>,
+    act: impl FnOnce(Read<'_, '_>) -> Result<R>,
+) -> Result<R> {
+    let fail = |e| failure(&name.file, &e);
+    let Selected { volume, is_fat, .. } = selected;
     let shown = shown(name);
-    let result = match is_fat {
+    match is_fat {
         true => {
             let fs = fat::Fs::open(volume).map_err(fail)?;
-            act(Read::Fat(&Fat { file: &name.file, name: &shown, now: 0, fs }))?
+            act(Read::Fat(&Fat { file: &name.file, name: &shown, now: 0, fs }))
         }
         false => {
             let fs = ext::Fs::open(volume).map_err(fail)?;
-            act(Read::Ext(&Ext { file: &name.file, name: &shown, fs }))?
+            act(Read::Ext(&Ext { file: &name.file, name: &shown, fs }))
         }
-    };
-    opened.raw.check_unchanged().map_err(fail)?;
-    Ok(result)
+    }
 }
 
 /// Edit in an image: all that `act` does, or nothing.
@@ -110,7 +132,7 @@ pub(super) fn edit_volume<R>(
     open::refuse_packed(file, &image, "edit", "edit that")?;
     let shown = shown(name);
     let (result, edit) = {
-        let Selected { volume, is_fat } = select(name, &image)?;
+        let Selected { volume, is_fat, .. } = select(name, &image)?;
         match is_fat {
             true => {
                 let fs = fat::Fs::open(volume).map_err(fail)?;
@@ -146,7 +168,7 @@ pub(super) fn edit_volume<R>(
 }
 
 /// `disk.img#2`, as the user wrote it.
-fn shown(name: &ImageName) -> String {
+pub(super) fn shown(name: &ImageName) -> String {
     match &name.partition {
         Some(partition) => format!("{}#{}", name.file.display(), partition.display()),
         None => name.file.display().to_string(),

@@ -6,14 +6,16 @@
 //!   blocks: 65536 of 1024 bytes, 59000 free
 //! ```
 
-use imgfmt::ext::Info;
 use imgfmt::ext::check::Report;
+use imgfmt::ext::{Info, Pending};
 use imgfmt::qcow2::{Compression, Header};
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
 
-use super::about::{About, Qcow2About, VolumeAbout};
+use super::about::{About, ExtAbout, Qcow2About, VolumeAbout};
+use super::shown_guest;
 use crate::facts::form::Form;
+use crate::size::size;
 use crate::visible::visible;
 
 /// For people.
@@ -89,8 +91,14 @@ fn volume_text(volume: &VolumeAbout) -> String {
     }
     .as_str();
     text.push('\n');
-    if let Some((info, needs_recovery)) = &volume.ext {
-        text += &ext_text(info, *needs_recovery);
+    if let Some(ext) = &volume.ext {
+        text += &ext_text(ext);
+    }
+    if let Some(map) = &volume.map {
+        text += map;
+    }
+    if let Some(about) = &volume.guest {
+        text += &shown_guest::text(about);
     }
     if let Some(error) = &volume.error {
         text += &format!("  cannot be read: {}\n", visible(&error.to_string()));
@@ -101,27 +109,55 @@ fn volume_text(volume: &VolumeAbout) -> String {
     text
 }
 
-fn ext_text(info: &Info, needs_recovery: bool) -> String {
+fn ext_text(ext: &ExtAbout) -> String {
+    let ExtAbout { info, needs_recovery, pending } = ext;
     let mut text = format!(
-        "  blocks: {} of {} bytes, {} free\n  inodes: {} of {} bytes, {} free\n",
-        info.blocks,
-        info.block_size,
-        info.free_blocks,
-        info.inodes,
-        info.inode_size,
-        info.free_inodes
+        "  blocks: {} of {} bytes, {} free",
+        info.blocks, info.block_size, info.free_blocks
+    );
+    if info.reserved_blocks > 0 {
+        text += &format!(", {} of them kept for root", info.reserved_blocks.min(info.free_blocks));
+    }
+    text += &format!(
+        "\n  inodes: {} of {} bytes, {} free\n",
+        info.inodes, info.inode_size, info.free_inodes
     );
     text += &format!("  features: {}\n", info.features.join(" "));
     text += &format!("  state: {}", state(info));
-    if needs_recovery {
+    if *needs_recovery {
         text += ", the journal has to be replayed";
     }
+    match pending {
+        Ok(Pending { orphans: 1, .. }) => text += ", 1 orphan inode",
+        Ok(pending) if pending.orphans > 0 => {
+            text += &format!(", {} orphan inodes", pending.orphans);
+        }
+        Ok(pending) if pending.is_marked && !pending.has_log => {
+            text += ", not unmounted, and the journal is empty";
+        }
+        Ok(_) => {}
+        Err(why) => text += &format!(", orphans cannot be told: {}", visible(why)),
+    }
     text.push('\n');
+    if let Some(created) = info.created {
+        text += &format!("  created: {}\n", time(created));
+    }
+    if let Some(mounted) = info.mounted {
+        text += &format!("  last mounted: {}\n", time(mounted));
+    }
     if !info.last_mounted.is_empty() {
         let at = String::from_utf8_lossy(&info.last_mounted).into_owned();
         text += &format!("  last mounted at: {}\n", visible(&at));
     }
     text
+}
+
+/// `2026-11-23 22:40:01 UTC`.
+fn time(seconds: i64) -> String {
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        Err(_) => format!("{seconds} seconds after 1970"),
+    }
 }
 
 fn check_text(report: &Report) -> String {
@@ -160,23 +196,6 @@ fn kind(table: &Table) -> &'static str {
         TableKind::Mbr => "mbr",
         TableKind::Gpt => "gpt",
     }
-}
-
-/// `64.0 MiB (67108864 bytes)`.
-pub(super) fn size(bytes: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let mut shift = 10;
-    let Some(mut unit) = units.first().filter(|_| bytes >= 1024) else {
-        return format!("{bytes} bytes");
-    };
-    for next in &units[1..] {
-        if bytes >> (shift + 10) == 0 {
-            break;
-        }
-        (unit, shift) = (next, shift + 10);
-    }
-    let tenths = (u128::from(bytes) * 10) >> shift;
-    format!("{}.{} {unit} ({bytes} bytes)", tenths / 10, tenths % 10)
 }
 
 /// For programs; its shape is told by `--help`.
@@ -231,26 +250,42 @@ fn volume_json(volume: &VolumeAbout) -> Value {
         "holds": probe.map(|probe| probe.kind.name()),
         "uuid": probe.and_then(|probe| probe.uuid.clone()),
         "label": probe.and_then(|probe| probe.label.clone()),
-        "ext": volume.ext.as_ref().map(|(info, needs_recovery)| ext_json(info, *needs_recovery)),
+        "ext": volume.ext.as_ref().map(ext_json),
+        "guest": volume.guest.as_ref().map(shown_guest::json),
         "check": volume.check.as_ref().map(check_json),
         "error": volume.error.as_ref().map(ToString::to_string),
     })
 }
 
-fn ext_json(info: &Info, needs_recovery: bool) -> Value {
+fn ext_json(ext: &ExtAbout) -> Value {
+    let ExtAbout { info, needs_recovery, pending } = ext;
     let last_mounted = (!info.last_mounted.is_empty())
         .then(|| String::from_utf8_lossy(&info.last_mounted).into_owned());
+    let has_journal = info.features.iter().any(|feature| feature == "has_journal");
+    let journal = match pending {
+        _ if !has_journal => None,
+        _ if *needs_recovery => Some("replay"),
+        Ok(pending) if pending.is_marked => Some("empty"),
+        _ => Some("clean"),
+    };
     json!({
         "kind": info.kind.to_string(),
         "block_size": info.block_size,
         "blocks": info.blocks,
         "free_blocks": info.free_blocks,
+        "reserved_blocks": info.reserved_blocks,
         "inode_size": info.inode_size,
         "inodes": info.inodes,
         "free_inodes": info.free_inodes,
         "features": info.features,
         "state": state(info),
         "needs_recovery": needs_recovery,
+        "journal": journal,
+        "orphans": pending.as_ref().ok().map(|pending| pending.orphans),
+        "created": info.created,
+        "mounted": info.mounted,
+        "written": info.written,
+        "mounts": info.mounts,
         "last_mounted": last_mounted,
     })
 }
@@ -276,23 +311,4 @@ fn check_json(report: &Report) -> Value {
         "directories": report.directories,
         "blocks": report.blocks,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_are_told_twice() {
-        for (bytes, shown) in [
-            (1023, "1023 bytes"),
-            (1024, "1.0 KiB (1024 bytes)"),
-            (1 << 20, "1.0 MiB (1048576 bytes)"),
-            ((1 << 20) - 1, "1023.9 KiB (1048575 bytes)"),
-            (17 << 40, "17.0 TiB (18691697672192 bytes)"),
-            (u64::MAX, "15.9 EiB (18446744073709551615 bytes)"),
-        ] {
-            assert_eq!(size(bytes), shown);
-        }
-    }
 }

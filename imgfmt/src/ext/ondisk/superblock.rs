@@ -37,7 +37,7 @@ pub(crate) struct Superblock {
     pub(crate) inodes_per_group: U32,
     mtime: U32,
     pub(crate) wtime: U32,
-    mnt_count: U16,
+    pub(crate) mnt_count: U16,
     pub(crate) max_mnt_count: U16,
     pub(crate) magic: U16,
     pub(crate) state: U16,
@@ -149,6 +149,16 @@ impl Superblock {
         self.state = (self.state.get() | home.state.get() & STATE_ERROR).into();
         self.error_count = home.error_count;
         self.error_records = home.error_records;
+    }
+
+    /// Time of the last mount, in Unix seconds; 0 where there was none.
+    pub(crate) fn mtime(&self) -> i64 {
+        i64::from(self.mtime.get()) | i64::from(self.times_hi[0]) << 32
+    }
+
+    /// When it was made, in Unix seconds; 0 where that was not noted.
+    pub(crate) fn mkfs_time(&self) -> i64 {
+        i64::from(self.mkfs_time.get()) | i64::from(self.times_hi[1]) << 32
     }
 
     /// Time of the last write, in Unix seconds.

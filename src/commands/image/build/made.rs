@@ -5,8 +5,8 @@ use std::path::Path;
 use imgfmt::table::{self, Table};
 use serde_json::{Value, json};
 
-use super::super::shown::size;
 use crate::build::Type;
+use crate::size::size;
 use crate::visible::visible;
 
 /// An image.

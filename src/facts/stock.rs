@@ -1,0 +1,238 @@
+//! The stock images that a document names: opened once each, compared with their digest, unpacked where they are not raw.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use imgfmt::compressed;
+use imgfmt::copy::write_sparse;
+use imgfmt::qcow2::{self, Layer};
+use imgfmt::{Image, Storage};
+
+use super::form::Form;
+use super::gather::{Purpose, Search, Stop};
+use super::words::{about, finding};
+use super::{digest, locate};
+use crate::diagnostic::Diagnostic;
+use crate::failure::plain;
+use crate::interrupt;
+use crate::newfile::create_like;
+use crate::xmf::model::Spanned;
+
+/// A stock image, open (and so locked) for as long as this lives.
+#[derive(Debug)]
+pub struct Stock {
+    /// The raw image: the stock file itself, or what was unpacked from it into the scratch directory.
+    pub raw: Image,
+    /// Path of the raw image.
+    pub path: PathBuf,
+    /// SHA-256 of the stock file, where the document gave one and it was compared.
+    pub sha256: Option<String>,
+    /// In which form the stock file holds it.
+    pub(super) form: Form,
+    /// The stock file where it is not raw, with its backing files.
+    packed: Option<Layer>,
+}
+
+impl Stock {
+    /// The stock file itself.
+    fn file(&self) -> &Image {
+        let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
+        packed.unwrap_or(&self.raw)
+    }
+
+    /// Whether the raw image lies in the scratch directory.
+    pub fn is_unpacked(&self) -> bool {
+        self.packed.is_some()
+    }
+}
+/// Opens them.
+pub(super) struct Stocks<'a> {
+    pub(super) search: Search<'a>,
+    /// By their absolute path.
+    pub(super) all: BTreeMap<PathBuf, Stock>,
+    /// What is odd about them and does not keep them from serving.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Stocks<'_> {
+    /// Open the stock image that `url` names, unless it is open already; its absolute path. A digest is compared before
+    /// anything is read out of the image.
+    pub(super) fn open(
+        &mut self,
+        url: &Spanned<String>,
+        sha256: Option<&Spanned<String>>,
+    ) -> Result<PathBuf, Stop> {
+        let named = locate::path(url, self.search.base);
+        let path = fs::canonicalize(&named).map_err(|e| {
+            let what = format!("cannot open image `{}`: {}", named.display(), plain(&e));
+            Diagnostic::error(url.span.clone(), what)
+        })?;
+        if !self.all.contains_key(&path) {
+            // The digest is that of the file which is open from here on, not of what bears its name later.
+            let file = self.open_stock(&path).map_err(|e| finding(url, &path, &e))?;
+            self.refuse_second_name(url, &path)?;
+            if let Some(wanted) = sha256 {
+                self.compare(url, wanted, &file)?;
+            }
+            let stock = self.unpacked(url, &path, file)?;
+            let below = stock.packed.iter().flat_map(Layer::files).skip(1);
+            self.warnings.extend(sha256.and(below.last()).map(|file| {
+                format!(
+                    "image `{}`: its sha256 does not cover `{}`, which it is laid over",
+                    path.display(),
+                    file.path().display()
+                )
+            }));
+            self.all.insert(path.clone(), stock);
+        } else if let Some(wanted) = sha256 {
+            let stock = &self.all[&path];
+            if stock.sha256.as_ref() != Some(&wanted.value) {
+                self.compare(url, wanted, stock.file())?;
+            }
+        }
+        if let Some(wanted) = sha256 {
+            let stock = self.all.get_mut(&path).expect("it was put there");
+            stock.sha256 = Some(wanted.value.clone());
+        }
+        Ok(path)
+    }
+
+    /// Open a stock image; where it is to be edited, an edit that was interrupted is undone first.
+    fn open_stock(&mut self, path: &Path) -> imgfmt::Result<Image> {
+        match Image::open(path) {
+            Err(imgfmt::Error::Interrupted(_)) if self.search.purpose == Purpose::EditInPlace => {
+                imgfmt::recover(path)?;
+                self.warnings.push(format!(
+                    "image `{}`: an edit of it was interrupted, and is undone now",
+                    path.display()
+                ));
+                Image::open(path)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Two hard links to one file would be edited as two images.
+    fn refuse_second_name(&self, url: &Spanned<String>, path: &Path) -> Result<(), Stop> {
+        if self.search.purpose == Purpose::Copy {
+            return Ok(());
+        }
+        let file = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+        let own = file(path);
+        match self.all.keys().find(|other| own.is_some() && file(other) == own) {
+            None => Ok(()),
+            Some(other) => Err(Diagnostic::error(
+                url.span.clone(),
+                format!("`{}` and `{}` are one file", path.display(), other.display()),
+            )
+            .hint("leave out --in-place, or give each disk an image of its own")
+            .into()),
+        }
+    }
+
+    /// Compare the digest of the stock file with the one that the document demands.
+    fn compare(
+        &self,
+        url: &Spanned<String>,
+        wanted: &Spanned<String>,
+        file: &Image,
+    ) -> Result<(), Stop> {
+        let path = file.path();
+        let found = self.digest(url, file)?;
+        if found != wanted.value {
+            let what = format!("image `{}` has another SHA-256: {found}", path.display());
+            return Err(Diagnostic::error(wanted.span.clone(), what)
+                .expected("the digest of the file that `url` names")
+                .hint("do not use this image unless you know why it differs")
+                .into());
+        }
+        Ok(())
+    }
+
+    fn digest(&self, url: &Spanned<String>, file: &Image) -> Result<String, Stop> {
+        let bar = self.search.progress.bar("sha256");
+        let result = digest::sha256(&mut file.reader(), &mut |done| {
+            bar.set(done, file.len());
+            if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        });
+        interrupt::check()?;
+        let fail = |e| finding(url, file.path(), &imgfmt::Error::io("cannot read it", e));
+        Ok(result.map_err(fail)?)
+    }
+
+    /// The raw image that `image` is or holds.
+    fn unpacked(
+        &mut self,
+        url: &Spanned<String>,
+        path: &Path,
+        image: Image,
+    ) -> Result<Stock, Stop> {
+        let fail = |e| finding(url, path, &e);
+        if image.is_empty() {
+            let what = format!("image `{}` is empty", path.display());
+            return Err(Diagnostic::error(url.span.clone(), what).into());
+        }
+        let form = Form::of(&image).map_err(fail)?;
+        let Some((what, way_out)) = form.obstacle(path) else {
+            return Ok(Stock { raw: image, path: path.into(), sha256: None, form, packed: None });
+        };
+        if self.search.purpose != Purpose::Copy {
+            return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
+                .hint(format!("{way_out}, or leave out --in-place"))
+                .into());
+        }
+        let unpacked = self.search.scratch.join(format!("unpacked-{}.img", self.all.len()));
+        let result = self.unpack(image, form, &unpacked);
+        interrupt::check()?;
+        let packed = result.map_err(|e| match (e, form.judge()) {
+            // Where it was unpacked to is gone by the time that this is read.
+            (imgfmt::Error::HostFull(_), _) => {
+                fail(imgfmt::Error::HostFull("cannot unpack it".into()))
+            }
+            (imgfmt::Error::Io { source, .. }, _)
+                if source.kind() == io::ErrorKind::FileTooLarge =>
+            {
+                fail(imgfmt::Error::io("cannot unpack it", source))
+            }
+            (damage @ imgfmt::Error::Corrupt(_), Some(judge)) => {
+                Diagnostic::error(url.span.clone(), about(path, &damage))
+                    .hint(format!("`{judge}` says more; use a copy that is whole"))
+            }
+            (other, _) => fail(other),
+        })?;
+        let raw = Image::open(&unpacked).map_err(fail)?;
+        Ok(Stock { raw, path: unpacked, sha256: None, form, packed: Some(packed) })
+    }
+
+    /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that
+    /// it comes from. The image, still open.
+    fn unpack(&self, image: Image, form: Form, unpacked: &Path) -> imgfmt::Result<Layer> {
+        let packed = match form {
+            Form::Qcow2 => Layer::Qcow2(Box::new(qcow2::open(image, &[])?)),
+            Form::Raw | Form::Compressed(_) => Layer::Raw(image),
+        };
+        let originals: Vec<&Path> = packed.files().into_iter().map(Image::path).collect();
+        let to = create_like(unpacked, &originals)
+            .map_err(|e| imgfmt::Error::io("cannot unpack it", e))?;
+        let bar = self.search.progress.bar("unpack");
+        let step = &mut |done, total| bar.step(done, total);
+        let limit = compressed::DEFAULT_LIMIT;
+        match form {
+            Form::Compressed(compression) => {
+                compressed::unpack(&packed, compression, &to, limit, step)?;
+            }
+            Form::Raw | Form::Qcow2 if packed.len() > limit => {
+                let what = format!("image of more than {limit} bytes");
+                return Err(imgfmt::Error::Unsupported(what));
+            }
+            Form::Raw | Form::Qcow2 => {
+                write_sparse(&packed, &to, step)?;
+            }
+        }
+        packed.check_unchanged()?;
+        Ok(packed)
+    }
+}
