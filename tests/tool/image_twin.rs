@@ -84,7 +84,7 @@ const SCRIPTS: &[(&str, &str)] = &[
     ),
     (
         "cp over what is there",
-        "cp -p HOST/src/run @/srv/www/short\ncp -a HOST/src @/home\ncp -a HOST/src/. @/home/src\ncp -r HOST/src/sub/. @/srv/www\ncp -a HOST/src/soft @/srv/www/index\n\
+        "cp -p HOST/src/run @/srv/www/short\ncp -a HOST/src @/home\ncp -a HOST/src/. @/home/src\ncp -r HOST/src/sub/. @/srv/www\ncp -r HOST/src/sub/. @/srv/link\ncp -a HOST/src/soft @/srv/www/index\n\
          cp HOST/src/large @/bin/prog",
     ),
     (

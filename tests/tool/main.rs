@@ -11,6 +11,7 @@ mod image_convert_refusals;
 mod image_files;
 mod image_grow;
 mod image_info;
+mod image_names;
 mod image_qcow2;
 mod image_recover;
 mod image_twin;

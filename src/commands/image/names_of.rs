@@ -1,5 +1,6 @@
 //! `mkdir`, `rm` and `mv`: names that come, go and move.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use imgfmt::Error;
@@ -10,6 +11,7 @@ use super::verbs::Said;
 use crate::cli::{MkdirArgs, MvArgs, RmArgs};
 use crate::failure::{Failure, Result};
 use crate::inside::address::Naming;
+use crate::inside::copy::just_made;
 use crate::inside::glob;
 use crate::inside::mode::ModeChange;
 use crate::inside::tree::{Tree, TreeMut, found};
@@ -149,20 +151,24 @@ pub(super) fn mv(
     let sources = places::expand(tree, sources, naming)?;
     let (_, to) = places::inside(last, naming)?;
     let target = Target::new(tree, &to, sources.len(), args.no_target_directory)?;
+    let mut made = HashSet::new();
     for from in sources {
         if is_fixed(&from) {
             let what = format!("`{}` cannot be moved by this name", tree.shown(&from));
             return Err(Failure::new(what));
         }
         let from = without_slash(&from);
-        let to = target.name_for(&from);
         let meta = tree.metadata(&from, false).map_err(|e| tree.failure(&e))?;
+        let to = target.name_for(tree, &from, meta.is_dir())?;
         if let Some(there) = found(tree.metadata(&to, false)).map_err(|e| tree.failure(&e))? {
             if args.no_clobber {
                 continue;
             }
+            if made.contains(&tree.spelled(&to).map_err(|e| tree.failure(&e))?) {
+                return Err(just_made(tree, &to));
+            }
             let is_same = meta.id != (0, 0) && meta.id == there.id;
-            if is_same && (from == to || meta.is_dir()) {
+            if from == to || is_same && meta.is_dir() {
                 return Err(Failure::new(format!("`{}` is the same place", tree.shown(&to))));
             }
             if is_same {
@@ -172,6 +178,7 @@ pub(super) fn mv(
             }
         }
         tree.rename(&from, &to).map_err(|e| tree.failure(&e))?;
+        made.insert(tree.spelled(&to).map_err(|e| tree.failure(&e))?);
         if args.verbose {
             said.lines.push(format!("{} -> {}", tree.shown(&from), tree.shown(&to)));
         }
