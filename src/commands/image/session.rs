@@ -93,27 +93,36 @@ pub(super) fn edit<R>(
     }
     interrupt::check()?;
     let mut image = image.into_mut().map_err(fail)?;
-    image.commit_in_place(&edit).map_err(|e| refused(file, &e))?;
+    image.commit_in_place(&edit).map_err(|e| unwritten(file, &e))?;
     Ok(result)
 }
 
 /// `disk.img#2`, as the user wrote it.
-fn shown(name: &ImageName) -> String {
+pub(super) fn shown(name: &ImageName) -> String {
     match &name.partition {
         Some(partition) => format!("{}#{}", name.file.display(), partition.display()),
         None => name.file.display().to_string(),
     }
 }
 
-/// Why an edit cannot be made or written, and the way out.
+/// Why an edit cannot be made, and the way out.
 fn refused(file: &Path, error: &Error) -> Failure {
     let failure = failure(file, error);
     match error {
         Error::NoSpace(what) if what.contains("journal") => failure.hint(
             "make the edit in several parts, or give the file system a larger journal with `tune2fs -J size=`",
         ),
-        Error::Io { .. } => failure.hint("`autoxen image recover` brings the image back"),
         _ => failure,
+    }
+}
+
+/// The same, where some of it may be written.
+fn unwritten(file: &Path, error: &Error) -> Failure {
+    match error {
+        Error::Io { .. } => {
+            refused(file, error).hint("`autoxen image recover` brings the image back")
+        }
+        _ => refused(file, error),
     }
 }
 
