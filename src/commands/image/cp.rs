@@ -186,6 +186,7 @@ fn copy_out(
     let groups = groups(sources, Naming::CommandLine, None)?;
     let mut faults = Vec::new();
     let mut made = HashSet::new();
+    let mut has_begun = false;
     for group in groups {
         let (image, paths) = match group {
             Group::Image(Some(image), paths) => (image, paths),
@@ -196,7 +197,7 @@ fn copy_out(
                 return Err(Failure::new(what).hint("write `IMAGE:/PATH`, or use `cp`"));
             }
         };
-        let found = session::read(&image, |source| {
+        let copied = session::read(&image, |source| {
             let paths = expand(source, &paths)?;
             let count = paths.len().max(sources.len());
             let target = Target::new(&Host, to, count, args.no_target_directory)?;
@@ -213,11 +214,18 @@ fn copy_out(
             }
             let mut copy = Copy::new(Some(source), &mut tree, options(args, true), &mut made);
             for (from, name) in names {
-                copy.copy(&from, &name)?;
+                let copied = copy.copy(&from, &name);
+                has_begun |= !copy.said.is_empty();
+                copied?;
             }
             Ok(take(args, copy, said))
-        })?;
-        faults.extend(found);
+        });
+        faults.extend(copied.map_err(|failure| match failure {
+            Failure::Interrupted { .. } if has_begun => {
+                Failure::InterruptedCopy { to: to.to_owned() }
+            }
+            failure => failure,
+        })?);
     }
     Ok(faults)
 }
