@@ -12,6 +12,7 @@ use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
 use super::tree::{Keeps, Meta, Tree, TreeMut, found, is_same, resolved};
+use super::walk::Walk;
 use crate::failure::Failure;
 use crate::interrupt;
 
@@ -60,6 +61,8 @@ pub struct Copy<'a> {
     source: Option<&'a dyn Tree>,
     target: &'a mut dyn TreeMut,
     options: Options,
+    /// Through the directories below what was named.
+    walk: Walk,
     /// Where a file with several names is, by its number.
     links: HashMap<(u64, u64), PathBuf>,
     /// What was made by the same command: no second source takes its place.
@@ -87,8 +90,8 @@ impl<'a> Copy<'a> {
         options: Options,
         made: &'a mut HashSet<PathBuf>,
     ) -> Self {
-        let (links, said, notes, faults) = Default::default();
-        Self { source, target, options, links, made, said, notes, faults }
+        let (walk, links, said, notes, faults) = Default::default();
+        Self { source, target, options, walk, links, made, said, notes, faults }
     }
 
     /// Copy what is at `from` to the name `to`.
@@ -96,6 +99,7 @@ impl<'a> Copy<'a> {
     /// # Errors
     /// Unless the copy goes on, where anything cannot be copied.
     pub fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.walk = Walk::default();
         let result = self.entry(from, to, &mut Vec::new());
         self.outcome(result)
     }
@@ -237,7 +241,10 @@ impl<'a> Copy<'a> {
             let what = format!("`{}` is a directory", self.source().shown(from));
             return Err(Fault::Other(Failure::new(what).hint("-r copies directories")));
         }
-        if meta.id != (0, 0) && above.contains(&meta.id) {
+        if self.options.follow != Follow::Always {
+            let source = self.source.unwrap_or(&*self.target);
+            self.walk.enter(source, from, meta).map_err(Fault::Source)?;
+        } else if meta.id != (0, 0) && above.contains(&meta.id) {
             let what = format!("directory `{}` lies in itself", from.display());
             return Err(Fault::Source(Error::corrupt(what)));
         }

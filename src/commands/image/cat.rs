@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use super::{places, session};
 use crate::cli::CatArgs;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::Result;
 use crate::inside::glob;
 use crate::inside::tree::Tree;
-use crate::report::Talk;
+use crate::report::{Talk, unwritten};
 
 /// Why nothing more is printed.
 enum Stop {
@@ -26,7 +26,7 @@ pub(super) fn run(args: &CatArgs, talk: Talk) -> Result<ExitCode> {
     for (image, paths) in places::by_image(&args.places)? {
         let stop = session::read(&image, |tree| {
             for path in paths {
-                let files = match glob::expand(tree, &path) {
+                let files = match glob::expand(tree, &path)? {
                     Ok(files) => files,
                     Err(error) => {
                         talk.failure(&tree.failure(&error));
@@ -70,10 +70,6 @@ fn print(tree: &dyn Tree, path: &Path, out: &mut dyn Write) -> imgfmt::Result<Re
         (None, Ok(_)) => Ok(Ok(())),
         (None, Err(error)) => Err(error),
     }
-}
-
-fn unwritten(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write to standard output: {}", plain(error)))
 }
 
 /// Keeps the error of what is written to apart from those of what is read.

@@ -131,7 +131,7 @@ pub(super) fn apply(
 fn expand(tree: &dyn Tree, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
-        all.extend(glob::expand(tree, path).map_err(|e| tree.failure(&e))?);
+        all.extend(glob::expand(tree, path)?.map_err(|e| tree.failure(&e))?);
     }
     Ok(all)
 }

@@ -14,7 +14,9 @@ use crate::inside::address::Naming;
 use crate::inside::copy::just_made;
 use crate::inside::glob;
 use crate::inside::mode::ModeChange;
-use crate::inside::tree::{Tree, TreeMut, found};
+use crate::inside::tree::{Meta, Tree, TreeMut, found};
+use crate::inside::walk::Walk;
+use crate::interrupt;
 
 /// Make directories.
 pub(super) fn mkdir(
@@ -74,7 +76,7 @@ pub(super) fn rm(
 ) -> Result<()> {
     for place in &args.places {
         let (_, pattern) = places::inside(place, naming)?;
-        let paths = match glob::expand(tree, &pattern) {
+        let paths = match glob::expand(tree, &pattern)? {
             Err(Error::NotFound(_)) if args.force => continue,
             paths => paths.map_err(|e| tree.failure(&e))?,
         };
@@ -104,7 +106,7 @@ fn remove(args: &RmArgs, path: &Path, tree: &mut dyn TreeMut, said: &mut Said) -
         (false, ..) => tree.remove_file(path),
         (true, true, _) => {
             if args.verbose {
-                said_below(tree, path, said).map_err(|e| tree.failure(&e))?;
+                said_below(tree, path, &meta, said)?;
             }
             tree.remove_dir_all(path)
         }
@@ -122,16 +124,20 @@ fn remove(args: &RmArgs, path: &Path, tree: &mut dyn TreeMut, said: &mut Said) -
 }
 
 /// What goes with a directory.
-fn said_below(tree: &dyn Tree, top: &Path, said: &mut Said) -> imgfmt::Result<()> {
-    let mut left = vec![(top.to_owned(), 0)];
+fn said_below(tree: &dyn Tree, top: &Path, meta: &Meta, said: &mut Said) -> Result<()> {
+    let fail = |e| tree.failure(&e);
+    let mut walk = Walk::default();
+    let mut left = vec![(top.to_owned(), meta.clone())];
     let mut lines = Vec::new();
-    while let Some((directory, depth)) = left.pop() {
-        for name in tree.read_dir(&directory)? {
+    while let Some((directory, meta)) = left.pop() {
+        interrupt::check()?;
+        walk.enter(tree, &directory, &meta).map_err(fail)?;
+        for name in tree.read_dir(&directory).map_err(fail)? {
             let path = directory.join(name);
             lines.push(format!("removed {}", tree.shown(&path)));
-            // Deeper than any sound tree: removing it says so.
-            if depth < 2048 && tree.metadata(&path, false)?.is_dir() {
-                left.push((path, depth + 1));
+            let meta = tree.metadata(&path, false).map_err(fail)?;
+            if meta.is_dir() {
+                left.push((path, meta));
             }
         }
     }
