@@ -68,8 +68,8 @@ Examples:
   autoxen image mkdir -p root.img:/srv/www/htdocs
   autoxen image mkdir -m 1777 root.img:/scratch
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const RM_EXAMPLES: &str = with_places!(
@@ -80,8 +80,8 @@ Examples:
 
 The root directory is never removed.
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const MV_EXAMPLES: &str = with_places!(
@@ -92,8 +92,8 @@ Examples:
 
 All of it happens in one image.
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const LN_EXAMPLES: &str = with_places!(
@@ -105,8 +105,8 @@ Examples:
 
 The target of a symbolic link is a text, written without an image.
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const CHMOD_EXAMPLES: &str = with_places!(
@@ -117,8 +117,8 @@ Examples:
 
 Where no class is named, as in `+w`, the umask counts as 022. -R follows no symbolic links.
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const CHOWN_EXAMPLES: &str = with_places!(
@@ -130,8 +130,8 @@ Examples:
 Names are those of the image's own /etc/passwd and /etc/group. As the kernel does it, a file loses its set-user-ID and \
 set-group-ID bits and its capabilities. -R follows no symbolic links, and changes those that it meets.
 
-Exit status: 0 done; 2 failed, and nothing has changed, but where standard output alone failed: -v \
-speaks last."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const DIFF_EXAMPLES: &str = with_places!(
