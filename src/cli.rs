@@ -36,7 +36,7 @@ Exit status:
   0  done
   1  done, with findings (`check --strict`, `image info --deep`)
   2  failed: the last lines say what, where, and a way out; nothing is left half done
-  130  interrupted; nothing is left half done";
+  130  interrupted; nothing is left half done, but that `image cp` leaves what it has copied to the host";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -36,6 +36,11 @@ pub enum Failure {
         /// Images that are edited where they lie, and stay so.
         edited: Vec<PathBuf>,
     },
+    /// The same, where what was copied to the host so far stays.
+    InterruptedCopy {
+        /// Where it is, as the user named it.
+        to: PathBuf,
+    },
 }
 
 impl Failure {
@@ -119,7 +124,7 @@ impl fmt::Display for Failure {
                 write!(f, "{file}: refused with {} findings", findings.len())
             }
             Self::Plain { message, .. } => f.write_str(message),
-            Self::Interrupted { .. } => f.write_str("interrupted"),
+            Self::Interrupted { .. } | Self::InterruptedCopy { .. } => f.write_str("interrupted"),
         }
     }
 }

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|failure| {
         talk.failure(&failure);
         match failure {
-            Failure::Interrupted { .. } => ExitCode::from(130),
+            Failure::Interrupted { .. } | Failure::InterruptedCopy { .. } => ExitCode::from(130),
             _ => ExitCode::from(2),
         }
     })

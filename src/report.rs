@@ -41,6 +41,10 @@ impl Talk {
             Failure::Interrupted { edited } if edited.is_empty() => {
                 self.line("error", "\x1b[1;31m", "interrupted; nothing was left behind")
             }
+            Failure::InterruptedCopy { to } => {
+                let so_far = format!("what was copied so far is in `{}`", to.display());
+                self.line("error", "\x1b[1;31m", &format!("interrupted; {so_far}"))
+            }
             Failure::Interrupted { edited } => {
                 self.line("error", "\x1b[1;31m", &format!("interrupted; {}", already(edited)));
                 let again = format!("run the same command again: {TWICE}");
@@ -87,13 +91,16 @@ pub fn tell(line: &str) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
+/// Standard output failed.
+pub fn unwritten(error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write to standard output: {}", plain(error)))
+}
+
 /// Write data to standard output. A reader that has gone away (`| head`) is no failure.
 pub fn print_with(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to standard output: {}", plain(&e))))
-        }
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&e)),
         _ => Ok(()),
     }
 }

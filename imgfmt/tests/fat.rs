@@ -252,6 +252,48 @@ fn each_refusal_has_its_error() {
 }
 
 #[test]
+fn a_name_has_many_spellings_and_leads_to_one_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = mkfs(directory.path(), "fat16", 32 * MIB, &["-F16"]);
+    let bytes: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    edit(&path, |fs| {
+        fs.create_dir("/Long directory".as_ref(), NOW)?;
+        fs.write("/Long directory/Stra\u{df}e.conf".as_ref(), &bytes, NOW)?;
+        fs.write("/Long directory/Stra\u{df}e.config".as_ref(), b"other", NOW)
+    })
+    .unwrap();
+    // As mtools gives them: the second alias has another number.
+    let listed = run("mdir", &["-i", text(&path), "::/Long directory"]);
+    assert!(listed.contains("~1") && listed.contains("~2"), "{listed}");
+    let image = ImageMut::open(&path).unwrap();
+    let fs = Fs::open(volume(&image, 0)).unwrap();
+    let spelled = |path: &str| fs.spelled(path.as_ref());
+    for name in
+        ["/LONG DIRECTORY/STRASSE.CONF", "/longdi~1/stra\u{df}e.conf", "/LONGDI~1/STRA_E~1.CON"]
+    {
+        let kept = Path::new("/Long directory/Stra\u{df}e.conf");
+        assert_eq!(spelled(name).unwrap(), kept, "{name}");
+        // It is the same for all that look at it.
+        assert_eq!(fs.metadata(name.as_ref()).unwrap().len, 100_000, "{name}");
+        assert_eq!(fs.read(name.as_ref()).unwrap(), bytes, "{name}");
+    }
+    assert_eq!(
+        spelled("/LONGDI~1/STRA_E~2.CON").unwrap(),
+        Path::new("/Long directory/Stra\u{df}e.config")
+    );
+    assert_eq!(spelled("/").unwrap(), Path::new("/"));
+    assert!(matches!(spelled("/LONGDI~1/STRA_E~3.CON"), Err(Error::NotFound(_))));
+    let read = |offset, cap| fs.read_at("/longdi~1/stra_e~1.con".as_ref(), offset, cap).unwrap();
+    for (offset, cap) in [(0, 10), (99_990, 20), (1, 99_999), (65_535, 8193), (0, 0)] {
+        let start = usize::try_from(offset).unwrap();
+        assert_eq!(read(offset, cap), bytes[start..bytes.len().min(start + cap)], "{offset} {cap}");
+    }
+    for offset in [100_000, 100_001, u64::MAX] {
+        assert_eq!(read(offset, 10), b"", "{offset}");
+    }
+}
+
+#[test]
 fn a_full_root_directory_is_no_space() {
     let directory = tempfile::tempdir().unwrap();
     let path = mkfs(directory.path(), "fat", 2 * MIB, &["-F12", "-r", "16"]);

@@ -59,7 +59,7 @@ owner, by its number. Holes stay holes. A copy to the host follows no symbolic l
 only for root, and goes on after an error; one into an image is whole or has no effect. A FAT keeps contents and \
 times alone; what has no place in it (links, devices) is refused.
 
-Exit status: 0 done; 2 failed."
+Exit status: 0 done; 2 failed; 130 interrupted: what was copied to the host so far stays."
 );
 
 const MKDIR_EXAMPLES: &str = with_places!(
@@ -68,7 +68,8 @@ Examples:
   autoxen image mkdir -p root.img:/srv/www/htdocs
   autoxen image mkdir -m 1777 root.img:/scratch
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const RM_EXAMPLES: &str = with_places!(
@@ -79,7 +80,8 @@ Examples:
 
 The root directory is never removed.
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const MV_EXAMPLES: &str = with_places!(
@@ -90,7 +92,8 @@ Examples:
 
 All of it happens in one image.
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const LN_EXAMPLES: &str = with_places!(
@@ -102,7 +105,8 @@ Examples:
 
 The target of a symbolic link is a text, written without an image.
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const CHMOD_EXAMPLES: &str = with_places!(
@@ -113,7 +117,8 @@ Examples:
 
 Where no class is named, as in `+w`, the umask counts as 022. -R follows no symbolic links.
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const CHOWN_EXAMPLES: &str = with_places!(
@@ -125,7 +130,8 @@ Examples:
 Names are those of the image's own /etc/passwd and /etc/group. As the kernel does it, a file loses its set-user-ID and \
 set-group-ID bits and its capabilities. -R follows no symbolic links, and changes those that it meets.
 
-Exit status: 0 done; 2 failed, and nothing has changed."
+Exit status: 0 done; 2 failed, and nothing has changed, unless it was standard output that failed: \
+-v speaks once the edit is made."
 );
 
 const DIFF_EXAMPLES: &str = with_places!(

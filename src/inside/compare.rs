@@ -9,14 +9,12 @@ use std::path::{Path, PathBuf};
 use imgfmt::ext::{FileType, Xattr};
 
 use super::tree::{Meta, Tree};
+use super::walk::Walk;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 
 /// Bytes that are compared at once.
 const CHUNK: usize = 1 << 20;
-
-/// No sound tree is deeper.
-const DEPTH_MAX: usize = 2048;
 
 /// What differs at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +110,9 @@ pub fn compare(
     times: bool,
     visit: &mut dyn FnMut(&Path, &[Change]) -> Result<bool>,
 ) -> Result<()> {
-    let mut left = vec![(PathBuf::new(), 0)];
-    while let Some((path, depth)) = left.pop() {
+    let mut left = vec![PathBuf::new()];
+    let mut walk = Walk::default();
+    while let Some(path) = left.pop() {
         interrupt::check()?;
         let (a, b) = (first.meta(&path)?, second.meta(&path)?);
         let changes = changes((first, &a), (second, &b), &path, times)?;
@@ -123,17 +122,15 @@ pub fn compare(
         if !a.is_dir() || !b.is_dir() {
             continue;
         }
-        if depth >= DEPTH_MAX {
-            let what = format!("directory `{}` is too deep", path.display());
-            return Err(first.fail(&imgfmt::Error::corrupt(what)));
-        }
+        // What only the second tree has is not entered: it is no larger than the first.
+        walk.enter(first.tree, &first.path(&path), &a).map_err(|e| first.fail(&e))?;
         let (ours, theirs) = (first.names(&path)?, second.names(&path)?);
         let mut both = Vec::new();
         let (mut i, mut j) = (0, 0);
         while i < ours.len() || j < theirs.len() {
             let (name, change) = match (ours.get(i), theirs.get(j)) {
                 (Some(a), Some(b)) if a == b => {
-                    both.push((path.join(a), depth + 1));
+                    both.push(path.join(a));
                     (i, j) = (i + 1, j + 1);
                     continue;
                 }

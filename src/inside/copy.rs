@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
-use super::tree::{Keeps, Meta, Tree, TreeMut, found, resolved};
+use super::tree::{Keeps, Meta, Tree, TreeMut, found, is_same, resolved};
+use super::walk::Walk;
 use crate::failure::Failure;
 use crate::interrupt;
 
@@ -60,10 +61,12 @@ pub struct Copy<'a> {
     source: Option<&'a dyn Tree>,
     target: &'a mut dyn TreeMut,
     options: Options,
+    /// Through the directories below what was named.
+    walk: Walk,
     /// Where a file with several names is, by its number.
     links: HashMap<(u64, u64), PathBuf>,
-    /// What was made in this copy: no second source takes its place.
-    made: HashSet<PathBuf>,
+    /// What was made by the same command: no second source takes its place.
+    made: &'a mut HashSet<PathBuf>,
     /// `a -> b` of each file.
     pub said: Vec<String>,
     /// What was not kept, of files that were copied.
@@ -80,14 +83,15 @@ enum Fault {
 }
 
 impl<'a> Copy<'a> {
-    /// Copy from `source`, or within `target`.
+    /// Copy from `source`, or within `target`; `made` holds what one command made there, from any source.
     pub fn new(
         source: Option<&'a dyn Tree>,
         target: &'a mut dyn TreeMut,
         options: Options,
+        made: &'a mut HashSet<PathBuf>,
     ) -> Self {
-        let (links, made, said, notes, faults) = Default::default();
-        Self { source, target, options, links, made, said, notes, faults }
+        let (walk, links, said, notes, faults) = Default::default();
+        Self { source, target, options, walk, links, made, said, notes, faults }
     }
 
     /// Copy what is at `from` to the name `to`.
@@ -95,6 +99,7 @@ impl<'a> Copy<'a> {
     /// # Errors
     /// Unless the copy goes on, where anything cannot be copied.
     pub fn copy(&mut self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.walk = Walk::default();
         let result = self.entry(from, to, &mut Vec::new());
         self.outcome(result)
     }
@@ -147,52 +152,74 @@ impl<'a> Copy<'a> {
             if self.options.no_clobber {
                 return Ok(());
             }
-            if self.made.contains(to) {
-                return Err(self.refuse(to, "was just copied there, from another place"));
-            }
-            let is_same = self.source.is_none() && meta.id == there.id && meta.id != (0, 0);
-            let is_same_name = self.source.is_none() && from == to;
-            if is_same || is_same_name {
-                return Err(self.refuse(to, "is the file itself"));
-            }
+            self.check_replaced(from, to, (&meta, there))?;
         }
-        self.made.insert(to.to_owned());
         self.say(from, to);
-        let keeps = self.target.keeps();
-        if self.options.keep_all && keeps.links && meta.nlink > 1 {
-            if let Some(first) = self.links.get(&meta.id) {
-                if there.is_some() {
-                    self.target.remove_file(to).map_err(Fault::Target)?;
-                }
-                return self.target.hard_link(first, to).map_err(Fault::Target);
-            }
-            self.links.insert(meta.id, to.to_owned());
+        self.file(from, to, &meta, there)?;
+        // What failed is no file to link to, and stands in nobody's way.
+        self.made.insert(self.target.spelled(to).map_err(Fault::Target)?);
+        if self.is_linked(&meta) {
+            self.links.entry(meta.id).or_insert_with(|| to.to_owned());
         }
-        let is_content = meta.kind == FileType::File || !self.options.recursive;
-        let existed = match meta.kind {
+        Ok(())
+    }
+
+    /// What is at `to` may go: it is neither what was just made there, nor what is copied.
+    fn check_replaced(
+        &self,
+        from: &Path,
+        to: &Path,
+        (meta, there): (&Meta, &Meta),
+    ) -> Result<(), Fault> {
+        if self.made.contains(&self.target.spelled(to).map_err(Fault::Target)?) {
+            return Err(Fault::Other(just_made(self.target, to)));
+        }
+        let is_itself = self.source.is_none()
+            && is_same(self.target, (from, meta), (to, there)).map_err(Fault::Target)?;
+        if is_itself {
+            return Err(self.refuse(to, "is the file itself"));
+        }
+        Ok(())
+    }
+
+    /// Whether its other names become links to the first.
+    fn is_linked(&self, meta: &Meta) -> bool {
+        self.options.keep_all && self.target.keeps().links && meta.nlink > 1
+    }
+
+    /// Anything but a directory, to where `there` is and may go.
+    fn file(
+        &mut self,
+        from: &Path,
+        to: &Path,
+        meta: &Meta,
+        there: Option<Meta>,
+    ) -> Result<(), Fault> {
+        if let Some(first) = self.links.get(&meta.id).filter(|_| self.is_linked(meta)).cloned() {
+            self.make_room(to, there.as_ref())?;
+            return self.target.hard_link(&first, to).map_err(Fault::Target);
+        }
+        match meta.kind {
             FileType::Symlink => {
                 self.make_room(to, there.as_ref())?;
                 let text = self.source().read_link(from).map_err(Fault::Source)?;
                 self.target.symlink(&text, to).map_err(Fault::Target)?;
-                None
             }
-            _ if is_content => {
+            kind if kind == FileType::File || !self.options.recursive => {
                 let (real, behind) = self.behind(to, there)?;
-                let is_same = |behind: &Meta| behind.id == meta.id && meta.id != (0, 0);
-                if self.source.is_none() && behind.as_ref().is_some_and(is_same) {
-                    return Err(self.refuse(to, "is the file itself"));
+                if let Some(behind) = &behind {
+                    self.check_replaced(from, &real, (meta, behind))?;
                 }
-                self.content(from, &real, &meta)?;
-                return self.attributes(from, &real, &meta, behind.as_ref());
+                self.content(from, &real, meta)?;
+                return self.attributes(from, &real, meta, behind.as_ref());
             }
             kind => {
                 self.make_room(to, there.as_ref())?;
                 let device = meta.device.unwrap_or_default();
                 self.target.create_special(to, kind, device).map_err(Fault::Target)?;
-                None
             }
-        };
-        self.attributes(from, to, &meta, existed.as_ref())
+        }
+        self.attributes(from, to, meta, None)
     }
 
     /// What is no file is replaced, not written to.
@@ -214,7 +241,10 @@ impl<'a> Copy<'a> {
             let what = format!("`{}` is a directory", self.source().shown(from));
             return Err(Fault::Other(Failure::new(what).hint("-r copies directories")));
         }
-        if meta.id != (0, 0) && above.contains(&meta.id) {
+        if self.options.follow != Follow::Always {
+            let source = self.source.unwrap_or(&*self.target);
+            self.walk.enter(source, from, meta).map_err(Fault::Source)?;
+        } else if meta.id != (0, 0) && above.contains(&meta.id) {
             let what = format!("directory `{}` lies in itself", from.display());
             return Err(Fault::Source(Error::corrupt(what)));
         }
@@ -254,12 +284,11 @@ impl<'a> Copy<'a> {
             return Ok(());
         }
         for path in to.ancestors() {
-            let is_same = match self.target.metadata(path, true) {
-                Ok(there) if meta.id != (0, 0) => there.id == meta.id,
-                Ok(_) => path == from,
-                Err(_) => false,
+            let is_within = match self.target.metadata(path, true) {
+                Ok(there) => is_same(self.target, (from, meta), (path, &there)),
+                Err(_) => Ok(false),
             };
-            if is_same {
+            if is_within.map_err(Fault::Target)? {
                 let what = format!("cannot be copied into itself, as `{}`", to.display());
                 return Err(self.refuse(from, &what));
             }
@@ -322,15 +351,12 @@ impl<'a> Copy<'a> {
         let mut end = Append { target: self.target, path: to, error: None };
         let mut buffer = io::BufWriter::with_capacity(CHUNK, &mut end);
         let copied = source.copy_to(from, &mut buffer);
-        let flushed = buffer.flush();
+        let _kept = buffer.flush();
         drop(buffer);
-        match (end.error, copied, flushed) {
-            (Some(error), ..) => Err(Fault::Target(error)),
-            (None, Err(error), _) => Err(Fault::Source(error)),
-            (None, Ok(_), Err(error)) => {
-                Err(Fault::Target(Error::io(to.display().to_string(), error)))
-            }
-            (None, Ok(_), Ok(())) => Ok(()),
+        // A write fails for the target's reasons alone, which are kept beside.
+        match end.error {
+            Some(error) => Err(Fault::Target(error)),
+            None => copied.map(drop).map_err(Fault::Source),
         }
     }
 
@@ -429,6 +455,13 @@ impl<'a> Copy<'a> {
         let line = format!("{} -> {}", self.source().shown(from), self.target.shown(to));
         self.said.push(line);
     }
+}
+
+/// Why `to` does not go: one source would take the place of another.
+pub fn just_made(tree: &dyn Tree, to: &Path) -> Failure {
+    let shown = tree.shown(to);
+    Failure::new(format!("`{shown}`: was just made there, from another place"))
+        .hint("several sources of one name need several directories")
 }
 
 /// Writes to the end of a file of a tree.

@@ -75,6 +75,10 @@ impl Tree for Fat<'_, '_> {
         format!("{}:{}", self.name, path.display())
     }
 
+    fn spelled(&self, path: &Path) -> Result<PathBuf> {
+        self.fs.spelled(&plain(path))
+    }
+
     fn metadata(&self, path: &Path, _follow: bool) -> Result<Meta> {
         let found = self.fs.metadata(&plain(path)).map(|entry| meta(&entry))?;
         let wants_dir = path.as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -97,6 +101,7 @@ impl Tree for Fat<'_, '_> {
     }
 
     fn next_data(&self, path: &Path, offset: u64, cap: usize) -> Result<Option<(u64, Vec<u8>)>> {
+        // There are no holes.
         let bytes = self.fs.read_at(&plain(path), offset, cap)?;
         Ok((!bytes.is_empty()).then_some((offset, bytes)))
     }
@@ -169,15 +174,16 @@ impl TreeMut for Fat<'_, '_> {
 
     fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         let (from, to) = (plain(from), plain(to));
-        let is_same = from.to_string_lossy().to_lowercase() == to.to_string_lossy().to_lowercase();
         match self.fs.metadata(&to) {
+            // Another spelling of the name itself.
+            Ok(_) if self.fs.spelled(&from)? == self.fs.spelled(&to)? => {}
             // As rename(2) has it, a file takes the place of a file, a directory that of an empty one.
-            Ok(there) if !is_same => match (self.fs.metadata(&from)?.is_dir, there.is_dir) {
+            Ok(there) => match (self.fs.metadata(&from)?.is_dir, there.is_dir) {
                 (true, false) => return Err(Error::NotADirectory(to)),
                 (false, true) => return Err(Error::IsADirectory(to)),
                 _ => self.fs.remove(&to)?,
             },
-            Ok(_) | Err(Error::NotFound(_)) => {}
+            Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
         self.fs.rename(&from, &to, self.now)

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use imgfmt::{Error, Result};
 
 use super::tree::{Tree, found};
+use super::walk::Walk;
+use crate::failure::Failure;
+use crate::interrupt;
 
 /// The most that one pattern may stand for.
 const MATCHES_MAX: usize = 1 << 20;
@@ -18,8 +21,16 @@ const MATCHES_MAX: usize = 1 << 20;
 /// What `path` stands for: itself where it exists or is no pattern, else all that match.
 ///
 /// # Errors
-/// [`Error::NotFound`] where nothing matches.
-pub fn expand(tree: &dyn Tree, path: &Path) -> Result<Vec<PathBuf>> {
+/// The inner one: [`Error::NotFound`] where nothing matches, [`Error::InvalidPath`] where too much does. The outer one
+/// where we were asked to stop.
+pub fn expand(tree: &dyn Tree, path: &Path) -> Result<Result<Vec<PathBuf>>, Failure> {
+    let found = search(tree, path);
+    interrupt::check()?;
+    Ok(found)
+}
+
+/// Once we are asked to stop, what is found does not matter.
+fn search(tree: &dyn Tree, path: &Path) -> Result<Vec<PathBuf>> {
     if !is_pattern(path.as_os_str()) || exists(tree, path)? {
         return Ok(vec![path.to_owned()]);
     }
@@ -32,13 +43,14 @@ pub fn expand(tree: &dyn Tree, path: &Path) -> Result<Vec<PathBuf>> {
         let mut next = Vec::new();
         for above in matches {
             if *part == b"**" {
-                below(tree, above, is_last, &mut next)?;
+                below(tree, path, above, is_last, &mut next)?;
             } else {
                 step(tree, &above, part, is_last, &mut next)?;
             }
-            if next.len() > MATCHES_MAX {
-                return Err(Error::InvalidPath { path: path.to_owned(), what: "matches too much" });
+            if interrupt::asked() {
+                return Ok(Vec::new());
             }
+            check_count(path, &next)?;
         }
         matches = next;
     }
@@ -52,6 +64,13 @@ pub fn expand(tree: &dyn Tree, path: &Path) -> Result<Vec<PathBuf>> {
         matches.iter_mut().for_each(|path| path.push(""));
     }
     Ok(matches)
+}
+
+fn check_count(path: &Path, matches: &[PathBuf]) -> Result<()> {
+    if matches.len() > MATCHES_MAX {
+        return Err(Error::InvalidPath { path: path.to_owned(), what: "matches too much" });
+    }
+    Ok(())
 }
 
 fn is_pattern(text: &OsStr) -> bool {
@@ -99,24 +118,35 @@ fn step(
 }
 
 /// `above` and all directories below it; where the pattern ends here, all files as well.
-fn below(tree: &dyn Tree, above: PathBuf, is_last: bool, into: &mut Vec<PathBuf>) -> Result<()> {
-    let mut left = vec![(above, 0)];
-    while let Some((directory, depth)) = left.pop() {
+fn below(
+    tree: &dyn Tree,
+    pattern: &Path,
+    above: PathBuf,
+    is_last: bool,
+    into: &mut Vec<PathBuf>,
+) -> Result<()> {
+    let mut walk = Walk::default();
+    let mut left = vec![above];
+    while let Some(directory) = left.pop() {
+        if interrupt::asked() {
+            return Ok(());
+        }
+        if let Some(meta) = found(tree.metadata(&directory, true))? {
+            walk.enter(tree, &directory, &meta)?;
+        }
         for name in names(tree, &directory)? {
-            let path = directory.join(&name);
-            if name.as_bytes().starts_with(b".") || into.len() > MATCHES_MAX {
+            if name.as_bytes().starts_with(b".") {
                 continue;
             }
-            let is_dir = tree.metadata(&path, false)?.is_dir();
-            if is_last && !is_dir {
-                into.push(path.clone());
-            }
-            // No sound tree is deeper than the length of a path allows.
-            if is_dir && depth < 2048 {
-                left.push((path, depth + 1));
+            let path = directory.join(&name);
+            if tree.metadata(&path, false)?.is_dir() {
+                left.push(path);
+            } else if is_last {
+                into.push(path);
             }
         }
         into.push(directory);
+        check_count(pattern, into)?;
     }
     Ok(())
 }

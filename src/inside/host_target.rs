@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -158,7 +159,10 @@ impl Tree for HostTarget {
     }
 
     fn read_link(&self, path: &Path) -> Result<PathBuf> {
-        host::Host.read_link(&self.named(path))
+        let (directory, name) = self.parent(path)?;
+        let text = rustix::fs::readlinkat(&directory, name, Vec::new());
+        let text = text.map_err(|e| self.at(path, e))?;
+        Ok(OsString::from_vec(text.into_bytes()).into())
     }
 
     fn xattrs(&self, path: &Path) -> Result<Vec<Xattr>> {

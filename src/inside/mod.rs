@@ -17,3 +17,4 @@ pub mod mode;
 pub mod owner;
 pub mod script;
 pub mod tree;
+pub mod walk;

@@ -65,6 +65,12 @@ pub trait Tree {
         true
     }
 
+    /// `path`, which is there, as the tree itself spells it: a FAT finds one file by names in any case, and by aliases.
+    /// What has two spellings and no number is told apart by this alone.
+    fn spelled(&self, path: &Path) -> Result<PathBuf> {
+        Ok(path.to_owned())
+    }
+
     /// What is at `path`; behind a symbolic link if `follow`.
     fn metadata(&self, path: &Path, follow: bool) -> Result<Meta>;
 
@@ -151,6 +157,14 @@ pub trait TreeMut: Tree {
 
     /// Remove an extended attribute, of a symbolic link itself.
     fn remove_xattr(&mut self, path: &Path, name: &OsStr) -> Result<()>;
+}
+
+/// Whether `a` and `b`, which are there and of which this is known, are one file of `tree`.
+pub fn is_same(tree: &dyn Tree, a: (&Path, &Meta), b: (&Path, &Meta)) -> Result<bool> {
+    match (a.1.id, b.1.id) {
+        ((0, 0), (0, 0)) => Ok(tree.spelled(a.0)? == tree.spelled(b.0)?),
+        (a, b) => Ok(a == b),
+    }
 }
 
 /// `None` where nothing is at `path`.

@@ -82,9 +82,12 @@ fn each_image_is_prepared_or_refused_for_its_own_reason() {
                 }
                 e2fsck(&volume);
                 let script = debugfs_cat(&volume, "/etc/xenjobs.d/10-job");
-                // Of content that lies in the inode, debugfs prints the zeros behind its end, too.
-                let script = script.trim_end_matches('\0');
-                assert_eq!(script, "#!/bin/sh\necho hello\n", "{name}");
+                let mut expected = "#!/bin/sh\necho hello\n".to_owned();
+                if *name == "ext4-inline" {
+                    // It lies in the inode, of which debugfs prints all 60 bytes of `i_block`: so it does for the kernel's files.
+                    expected += &"\0".repeat(60 - expected.len());
+                }
+                assert_eq!(script, expected, "{name}");
             }
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::in_place_crash::{crash, half_done};
-use crate::site::{FSTAB, Site, debugfs_cat, e2fsck, judge, run, text};
+use crate::site::{FSTAB, Site, debugfs_cat, e2fsck, judge, run, text, umount};
 
 const RECOVER: &[&str] = &["image", "recover", "root.img"];
 
@@ -41,10 +41,7 @@ fn left_dirty(site: &Site, args: &[&str]) -> PathBuf {
         File::open(at.join("etc/new")).unwrap().sync_all().unwrap();
         run("cp", "coreutils", &["--sparse=always", str(&image), str(&dirty)]);
     });
-    // Between fork and exec, a child of another test holds our files open.
-    while !judge("umount", "mount", &[str(&at)]).status.success() {
-        std::thread::yield_now();
-    }
+    umount(&at);
     outcome.unwrap();
     fs::remove_file(image).unwrap();
     fs::remove_dir(at).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::prepare::{disk, fat_and_ext};
-use crate::site::{Site, debugfs_cat, debugfs_stat, e2fsck, judge, run, text};
+use crate::site::{Site, debugfs_cat, debugfs_stat, e2fsck, run, text, umount};
 
 const PREPARE: &[&str] = &["prepare", "job.xml", "-o", "ready", "--in-place"];
 
@@ -42,10 +42,7 @@ fn kernel_cat(site: &Site, image: &Path, paths: &[&str]) -> Vec<String> {
     run("mount", "mount", &["-o", "loop,ro", image, at]);
     let read = paths.iter().map(|path| fs::read_to_string(format!("{at}{path}")));
     let read: Vec<_> = read.collect();
-    // Between fork and exec, a child of another test holds our files open.
-    while !judge("umount", "mount", &[at]).status.success() {
-        std::thread::yield_now();
-    }
+    umount(at.as_ref());
     fs::remove_dir(at).unwrap();
     read.into_iter().map(Result::unwrap).collect()
 }

@@ -49,3 +49,38 @@ fn a_signal_leaves_a_whole_bundle_or_none() {
     }
     assert!(interrupted > 0, "no signal fell into the work");
 }
+
+#[test]
+fn a_signal_in_a_copy_out_of_an_image_says_what_stays() {
+    let site = Site::new();
+    for number in 0..400 {
+        site.write(&format!("tree/srv/{number}"), vec![1; 1 << 16]);
+    }
+    site.mke2fs("root.img", "64M", &["-t", "ext4"]);
+    let mut interrupted = 0;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP].repeat(4) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_autoxen"))
+            .args(["image", "cp", "-r", "root.img:/srv", "out"])
+            .current_dir(site.path(""))
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The first file is the sign that the work has begun.
+        while !site.path("out/0").exists() && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = crate::site::text(&output.stderr);
+        match output.status.code() {
+            Some(130) => {
+                interrupted += 1;
+                assert_eq!(said, "error: interrupted; what was copied so far is in `out`\n");
+            }
+            Some(0) => {}
+            other => panic!("{other:?}: {said}"),
+        }
+        std::fs::remove_dir_all(site.path("out")).unwrap();
+    }
+    assert!(interrupted > 0, "no signal fell into the work");
+}

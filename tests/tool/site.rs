@@ -169,6 +169,18 @@ pub(crate) fn judge(program: &str, package: &str, args: &[&str]) -> Output {
         .unwrap_or_else(|e| panic!("{program} (Debian: {package}) cannot be run: {e}"))
 }
 
+/// Unmount what is at `at`, and expect that to be possible.
+pub(crate) fn umount(at: &Path) {
+    // Between fork and exec, a child of another test holds our files open, and the mount is busy for that moment.
+    for _ in 0..500 {
+        if judge("umount", "mount", &[at.to_str().expect("UTF-8")]).status.success() {
+            return;
+        }
+        std::thread::yield_now();
+    }
+    assert!(std::thread::panicking(), "{} stays busy", at.display());
+}
+
 /// A file inside an ext image, as debugfs reads it.
 pub(crate) fn debugfs_cat(image: &Path, path: &str) -> String {
     let request = format!("cat {path}");

@@ -19,7 +19,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Component, Path};
 
 use fatfs::{Dir, DirEntry, FileSystem, FsOptions};
@@ -112,22 +112,6 @@ impl<'a> Fs<'a> {
             let Some((name, parents)) = names.split_last() else { return Err(is_a_directory()) };
             let mut file = directory(fs, parents)?.open_file(name)?;
             io::copy(&mut file, &mut { to })
-        })
-    }
-
-    /// At most `cap` bytes of the file at `path` from `offset` on: fewer at its end alone.
-    pub fn read_at(&self, path: &Path, offset: u64, cap: usize) -> Result<Vec<u8>> {
-        let names = components(path)?;
-        self.look(path, |fs| {
-            let Some((name, parents)) = names.split_last() else { return Err(is_a_directory()) };
-            let mut file = directory(fs, parents)?.open_file(name)?;
-            // The end of the file is as far as it goes.
-            if file.seek(SeekFrom::Start(offset))? != offset {
-                return Ok(Vec::new());
-            }
-            let mut bytes = Vec::new();
-            file.take(cap as u64).read_to_end(&mut bytes)?;
-            Ok(bytes)
         })
     }
 

@@ -3,8 +3,8 @@
 //! A directory that moves to another one is made anew there, and what it holds is moved: its `..` has to lead elsewhere,
 //! and the crate `fatfs` leaves it as it was.
 
-use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use super::clock;
 use super::{
@@ -20,6 +20,39 @@ impl Fs<'_> {
     pub fn metadata(&self, path: &Path) -> Result<Entry> {
         let names = components(path)?;
         self.look(path, |fs| find(fs, &names))
+    }
+
+    /// `path`, which is there, by the names that its directories keep. A FAT finds a file by its long name and by its
+    /// short one, both in any case: two paths lead to one file if and only if they are spelled alike.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] where nothing is at `path`.
+    pub fn spelled(&self, path: &Path) -> Result<PathBuf> {
+        let names = components(path)?;
+        self.look(path, |fs| {
+            let mut spelled = PathBuf::from("/");
+            for end in 1..=names.len() {
+                spelled.push(find(fs, &names[..end])?.name);
+            }
+            Ok(spelled)
+        })
+    }
+
+    /// At most `cap` bytes of the file at `path`, from `offset` on; none past its end.
+    pub fn read_at(&self, path: &Path, offset: u64, cap: usize) -> Result<Vec<u8>> {
+        let names = components(path)?;
+        self.look(path, |fs| {
+            let Some((name, parents)) = names.split_last() else { return Err(is_a_directory()) };
+            let mut file = directory(fs, parents)?.open_file(name)?;
+            let mut bytes = Vec::new();
+            let len = file.seek(SeekFrom::End(0))?;
+            // The crate refuses to stand behind the end.
+            if offset < len {
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(cap as u64).read_to_end(&mut bytes)?;
+            }
+            Ok(bytes)
+        })
     }
 
     /// Add `bytes` at the end of the file at `path`, at `now` in seconds since 1970.
@@ -66,40 +99,41 @@ impl Fs<'_> {
         })
     }
 
-    /// Move the name `from` to `to`, where nothing may be but, in other case, `from` itself.
+    /// Move the name `from` to `to`, where nothing may be but `from` itself, spelled otherwise.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`], [`Error::InvalidPath`] where a directory would come to lie in itself.
     pub fn rename(&mut self, from: &Path, to: &Path, now: u64) -> Result<()> {
-        let (old, new) = (components(from)?, checked_name(to)?);
-        let (Some((old_name, old_dir)), Some((new_name, new_dir))) =
-            (old.split_last(), new.split_last())
-        else {
+        let (from_spelled, mut new) = (self.spelled(from)?, checked_name(to)?);
+        let old = components(&from_spelled)?;
+        let (Some((old_name, old_dir)), Some(new_name)) = (old.split_last(), new.pop()) else {
             let what = "the root has no name".to_owned();
             return Err(Error::WrongKind { path: from.into(), what });
         };
-        let is_same = |a: &[String], b: &[String]| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_lowercase() == b.to_lowercase())
-        };
+        let new_dir = self.spelled(&new.iter().collect::<PathBuf>())?;
+        let (new_dir, to) = (components(&new_dir)?, new_dir.join(&new_name));
         let found = self.metadata(from)?;
-        let is_within = new_dir.len() >= old.len() && is_same(&old, &new_dir[..old.len()]);
-        if found.is_dir && is_within {
+        if found.is_dir && new_dir.starts_with(&old) {
             let what = "a directory cannot lie in itself";
-            return Err(Error::InvalidPath { path: to.into(), what });
+            return Err(Error::InvalidPath { path: to, what });
         }
-        if found.is_dir && !is_same(old_dir, new_dir) {
-            return self.move_dir(from, to, now);
+        if found.is_dir && old_dir != new_dir {
+            return self.move_dir(&from_spelled, &to, now);
         }
-        let only_case = is_same(&old, &new);
-        self.edit(from, now, |fs| {
-            let (above, below) = (directory(fs, old_dir)?, directory(fs, new_dir)?);
-            if !only_case {
-                return above.rename(old_name, &below, new_name);
+        let is_itself = match self.spelled(&to) {
+            Ok(there) => there == from_spelled,
+            Err(Error::NotFound(_)) => false,
+            Err(error) => return Err(error),
+        };
+        self.edit(&from_spelled, now, |fs| {
+            let (above, below) = (directory(fs, old_dir)?, directory(fs, &new_dir)?);
+            if !is_itself {
+                return above.rename(old_name, &below, &new_name);
             }
-            // The crate takes names that differ in case for one, and does nothing.
+            // The crate finds itself by the other spelling, and does nothing.
             let way = free_name(fs, old_dir)?;
             above.rename(old_name, &below, &way)?;
-            below.rename(&way, &below, new_name)
+            below.rename(&way, &below, &new_name)
         })
     }
 
@@ -139,26 +173,20 @@ fn check_len(path: &Path, len: u64) -> Result<()> {
     }
 }
 
-/// What the last of `names` is. The crate compares names as it opens them, so it is asked by opening.
+/// What the last of `names` is: as in the crate, the first whose long or short name is that, in any case.
 fn find(fs: &FatFs<'_, '_, '_>, names: &[String]) -> io::Result<Entry> {
     let Some((name, parents)) = names.split_last() else {
         return Ok(Entry { name: String::new(), is_dir: true, len: 0, modified: 0 });
     };
-    let wanted = name.to_lowercase();
-    let mut short = None;
+    let wanted = name.to_uppercase();
     for found in directory(fs, parents)?.iter() {
         let found = found?;
-        if is_dots(&found) {
-            continue;
-        }
-        if found.file_name().to_lowercase() == wanted {
+        let is_found = |name: String| name.to_uppercase() == wanted;
+        if !is_dots(&found) && (is_found(found.file_name()) || is_found(found.short_file_name())) {
             return entry(&found);
         }
-        if found.short_file_name().to_lowercase() == wanted {
-            short = Some(entry(&found)?);
-        }
     }
-    short.ok_or_else(|| ErrorKind::NotFound.into())
+    Err(ErrorKind::NotFound.into())
 }
 
 /// A name that is not in use.

@@ -15,10 +15,8 @@ use crate::inside::address::Naming;
 use crate::inside::mode::ModeChange;
 use crate::inside::owner::OwnerChange;
 use crate::inside::tree::{Meta, TreeMut, resolved};
+use crate::inside::walk::Walk;
 use crate::interrupt;
-
-/// No sound tree is deeper.
-const DEPTH_MAX: usize = 2048;
 
 /// Change modes.
 pub(super) fn chmod(
@@ -28,8 +26,8 @@ pub(super) fn chmod(
     said: &mut Said,
 ) -> Result<()> {
     let change = ModeChange::parse(&args.mode)?;
-    let walk = Walk { recursive: args.recursive, enter_named: true };
-    each(&args.places, naming, walk, tree, &mut |tree, path, meta, is_named| {
+    let reach = Reach { recursive: args.recursive, enter_named: true };
+    each(&args.places, naming, reach, tree, &mut |tree, path, meta, is_named| {
         let meta = match (meta.kind, is_named) {
             (FileType::Symlink, true) => tree.metadata(path, true)?,
             (FileType::Symlink, false) => return Ok(()),
@@ -52,8 +50,8 @@ pub(super) fn chown(
     said: &mut Said,
 ) -> Result<()> {
     let change = accounts(tree).owner(&args.owner)?;
-    let walk = Walk { recursive: args.recursive, enter_named: false };
-    each(&args.places, naming, walk, tree, &mut |tree, path, meta, is_named| {
+    let reach = Reach { recursive: args.recursive, enter_named: false };
+    each(&args.places, naming, reach, tree, &mut |tree, path, meta, is_named| {
         let is_followed = is_named && !args.no_dereference && !args.recursive;
         let follow = is_followed && meta.kind == FileType::Symlink;
         let (path, meta) = match follow {
@@ -100,7 +98,7 @@ type Change<'c> = dyn FnMut(&mut dyn TreeMut, &Path, &Meta, bool) -> imgfmt::Res
 
 /// How far a change goes.
 #[derive(Clone, Copy)]
-struct Walk {
+struct Reach {
     /// All that is below.
     recursive: bool,
     /// Also below a directory that a link leads to, where that link was named.
@@ -111,33 +109,35 @@ struct Walk {
 fn each(
     texts: &[OsString],
     naming: Naming,
-    Walk { recursive, enter_named }: Walk,
+    Reach { recursive, enter_named }: Reach,
     tree: &mut dyn TreeMut,
     change: &mut Change<'_>,
 ) -> Result<()> {
     for path in places::expand(tree, texts, naming)? {
-        let mut left = vec![(path, 0)];
-        while let Some((path, depth)) = left.pop() {
+        let mut walk = Walk::default();
+        let mut left = vec![(path, true)];
+        while let Some((path, is_named)) = left.pop() {
             interrupt::check()?;
             let mut step = |tree: &mut dyn TreeMut| {
                 let meta = tree.metadata(&path, false)?;
-                change(tree, &path, &meta, depth == 0)?;
-                let is_entered = match depth {
-                    0 if enter_named => tree.metadata(&path, true)?.is_dir(),
-                    _ => meta.is_dir(),
-                };
-                if !recursive || !is_entered {
+                change(tree, &path, &meta, is_named)?;
+                if !recursive {
                     return Ok(Vec::new());
                 }
-                if depth >= DEPTH_MAX {
-                    return Err(Error::corrupt(format!("`{}` is too deep", path.display())));
+                let entered = match is_named && enter_named {
+                    true => tree.metadata(&path, true)?,
+                    false => meta,
+                };
+                if !entered.is_dir() {
+                    return Ok(Vec::new());
                 }
+                walk.enter(tree, &path, &entered)?;
                 let mut names = tree.read_dir(&path)?;
                 names.sort();
                 Ok(names.into_iter().map(|name| path.join(name)).collect())
             };
             let below: Vec<PathBuf> = step(&mut *tree).map_err(|e| tree.failure(&e))?;
-            left.extend(below.into_iter().rev().map(|path| (path, depth + 1)));
+            left.extend(below.into_iter().rev().map(|path| (path, false)));
         }
     }
     Ok(())

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use super::watched::Watched;
 use super::{places, session};
 use crate::cli::CatArgs;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::Result;
 use crate::inside::glob;
 use crate::inside::tree::Tree;
-use crate::report::Talk;
+use crate::report::{Talk, unwritten};
 
 /// Why nothing more is printed.
 enum Stop {
@@ -27,7 +27,7 @@ pub(super) fn run(args: &CatArgs, talk: Talk) -> Result<ExitCode> {
     for (image, paths) in places::by_image(&args.places)? {
         let stop = session::read(&image, |tree| {
             for path in paths {
-                let files = match glob::expand(tree, &path) {
+                let files = match glob::expand(tree, &path)? {
                     Ok(files) => files,
                     Err(error) => {
                         talk.failure(&tree.failure(&error));
@@ -71,8 +71,4 @@ fn print(tree: &dyn Tree, path: &Path, out: &mut dyn Write) -> imgfmt::Result<Re
         (None, Ok(_)) => Ok(Ok(())),
         (None, Err(error)) => Err(error),
     }
-}
-
-fn unwritten(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write to standard output: {}", plain(error)))
 }

@@ -1,10 +1,9 @@
 //! `cp`: between host and image, image and image, and within one.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-
-use imgfmt::Error;
 
 use super::places;
 use super::session::{self, Write};
@@ -44,11 +43,10 @@ pub(super) fn run(args: &CpArgs, talk: Talk) -> Result<ExitCode> {
 
 fn options(args: &CpArgs, go_on: bool) -> Options {
     let recursive = args.recursive || args.archive;
-    let follow = match (args.dereference, args.no_dereference || args.archive, recursive) {
-        (true, ..) => Follow::Always,
-        (false, true, _) => Follow::Never,
-        (false, false, true) => Follow::Never,
-        (false, false, false) => Follow::Named,
+    let follow = match (args.dereference, args.no_dereference || recursive) {
+        (true, _) => Follow::Always,
+        (false, true) => Follow::Never,
+        (false, false) => Follow::Named,
     };
     Options {
         recursive,
@@ -110,19 +108,20 @@ pub(super) fn apply(
         };
     }
     let target = Target::new(tree, &to, count, args.no_target_directory)?;
+    let mut into = Into { tree, target, made: HashSet::new() };
     for group in groups {
         match group {
-            Group::Host(paths) => copy_all(args, Some(&Host), paths, (tree, &target, &to), said)?,
+            Group::Host(paths) => copy_all(args, Some(&Host), paths, &mut into, said)?,
             Group::Image(None, paths) => {
-                let paths = expand(tree, &paths)?;
-                copy_all(args, None, paths, (tree, &target, &to), said)?;
+                let paths = expand(into.tree, &paths)?;
+                copy_all(args, None, paths, &mut into, said)?;
             }
             Group::Image(Some(image), paths) => session::read(&image, |source| {
                 let paths = expand(source, &paths)?;
                 if paths.len() > 1 {
-                    Target::new(tree, &to, paths.len(), args.no_target_directory)?;
+                    Target::new(into.tree, &to, paths.len(), args.no_target_directory)?;
                 }
-                copy_all(args, Some(source), paths, (&mut *tree, &target, &to), said)
+                copy_all(args, Some(source), paths, &mut into, said)
             })?,
         }
     }
@@ -132,39 +131,41 @@ pub(super) fn apply(
 fn expand(tree: &dyn Tree, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for path in paths {
-        all.extend(glob::expand(tree, path).map_err(|e| tree.failure(&e))?);
+        all.extend(glob::expand(tree, path)?.map_err(|e| tree.failure(&e))?);
     }
     Ok(all)
+}
+
+/// Where all sources of a command go, in an image.
+struct Into<'t> {
+    tree: &'t mut dyn TreeMut,
+    target: Target,
+    made: HashSet<PathBuf>,
 }
 
 fn copy_all(
     args: &CpArgs,
     source: Option<&dyn Tree>,
     paths: Vec<PathBuf>,
-    (tree, target, to): (&mut dyn TreeMut, &Target, &Path),
+    into: &mut Into<'_>,
     said: &mut Said,
 ) -> Result<()> {
-    let is_name = !target.is_dir();
-    let ends_in_slash = to.as_os_str().as_encoded_bytes().ends_with(b"/") && to != Path::new("/");
     let mut names = Vec::new();
     for from in paths {
-        let is_dir = match source {
-            Some(source) => source.metadata(&from, true),
-            None => tree.metadata(&from, true),
-        }
-        .is_ok_and(|meta| meta.is_dir());
-        if is_name && ends_in_slash && !is_dir {
-            return Err(tree.failure(&Error::NotADirectory(to.to_owned())));
-        }
-        let name = target.name_for(&from);
+        let is_dir = is_dir(source.unwrap_or(&*into.tree), &from);
+        let name = into.target.name_for(into.tree, &from, is_dir)?;
         names.push((from, name));
     }
-    let mut copy = Copy::new(source, tree, options(args, false));
+    let mut copy = Copy::new(source, into.tree, options(args, false), &mut into.made);
     for (from, to) in names {
         copy.copy(&from, &to)?;
     }
     take(args, copy, said);
     Ok(())
+}
+
+fn is_dir(tree: &dyn Tree, path: &Path) -> bool {
+    tree.metadata(path, true).is_ok_and(|meta| meta.is_dir())
 }
 
 fn take(args: &CpArgs, copy: Copy<'_>, said: &mut Said) -> Vec<Failure> {
@@ -184,6 +185,8 @@ fn copy_out(
 ) -> Result<Vec<Failure>> {
     let groups = groups(sources, Naming::CommandLine, None)?;
     let mut faults = Vec::new();
+    let mut made = HashSet::new();
+    let mut has_begun = false;
     for group in groups {
         let (image, paths) = match group {
             Group::Image(Some(image), paths) => (image, paths),
@@ -194,32 +197,35 @@ fn copy_out(
                 return Err(Failure::new(what).hint("write `IMAGE:/PATH`, or use `cp`"));
             }
         };
-        let found = session::read(&image, |source| {
+        let copied = session::read(&image, |source| {
             let paths = expand(source, &paths)?;
             let count = paths.len().max(sources.len());
             let target = Target::new(&Host, to, count, args.no_target_directory)?;
             // A directory is opened once; a name is looked for where it is, or will be.
             let (mut tree, top) = host_target::target(to).map_err(|e| Host.failure(&e))?;
-            let ends_in_slash = to.as_os_str().as_encoded_bytes().ends_with(b"/");
             let mut names = Vec::new();
             for from in paths {
-                let is_dir = source.metadata(&from, true).is_ok_and(|meta| meta.is_dir());
-                if !target.is_dir() && ends_in_slash && !is_dir {
-                    return Err(Host.failure(&Error::NotADirectory(to.to_owned())));
-                }
+                target.check(&Host, is_dir(source, &from))?;
                 let name = match target.is_dir() {
                     true => target.below(&from),
                     false => top.clone(),
                 };
                 names.push((from, name));
             }
-            let mut copy = Copy::new(Some(source), &mut tree, options(args, true));
+            let mut copy = Copy::new(Some(source), &mut tree, options(args, true), &mut made);
             for (from, name) in names {
-                copy.copy(&from, &name)?;
+                let copied = copy.copy(&from, &name);
+                has_begun |= !copy.said.is_empty();
+                copied?;
             }
             Ok(take(args, copy, said))
-        })?;
-        faults.extend(found);
+        });
+        faults.extend(copied.map_err(|failure| match failure {
+            Failure::Interrupted { .. } if has_begun => {
+                Failure::InterruptedCopy { to: to.to_owned() }
+            }
+            failure => failure,
+        })?);
     }
     Ok(faults)
 }

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::{names, places, session};
 use crate::cli::DiffArgs;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::Result;
 use crate::inside::address::{ImageName, Naming, Place};
 use crate::inside::compare::{Change, Side, compare};
 use crate::inside::host::Host;
 use crate::inside::tree::Tree;
+use crate::report::unwritten;
 
 /// Compare.
 pub(super) fn run(args: &DiffArgs) -> Result<ExitCode> {
@@ -64,9 +65,7 @@ fn print(args: &DiffArgs, first: Side<'_>, second: Side<'_>) -> Result<bool> {
         }
     })?;
     match error.map_or_else(|| out.flush(), Err) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("cannot write to standard output: {}", plain(&error))))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(differ),
     }
 }

@@ -1,13 +1,15 @@
 //! `ln`: hard and symbolic links.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::places;
-use super::target::{Target, without_slash};
+use super::target::Target;
 use super::verbs::Said;
 use crate::cli::LnArgs;
 use crate::failure::{Failure, Result};
 use crate::inside::address::Naming;
+use crate::inside::copy::just_made;
 use crate::inside::tree::{TreeMut, found};
 
 /// Make links.
@@ -27,13 +29,20 @@ pub(super) fn ln(
         tree.metadata(&to, false).is_ok_and(|there| there.kind == imgfmt::ext::FileType::Symlink);
     let is_name = args.no_target_directory || (args.no_dereference && is_link);
     let target = Target::new(tree, &to, originals.len(), is_name)?;
+    let mut made = HashSet::new();
     for original in originals {
         if !target.takes(&original) {
             let what = format!("`{}` has no name for a link to it", original.display());
             return Err(Failure::new(what).hint("name the link itself"));
         }
-        let link = target.name_for(&original);
+        // A link is never a directory.
+        let link = target.name_for(tree, &original, false)?;
+        let there = found(tree.metadata(&link, false)).map_err(|e| tree.failure(&e))?;
+        if there.is_some() && made.contains(&link) {
+            return Err(just_made(tree, &link));
+        }
         make(args, &original, &link, tree)?;
+        made.insert(link.clone());
         if args.verbose {
             let sign = if args.symbolic { "->" } else { "=>" };
             said.lines.push(format!("{} {sign} {}", tree.shown(&link), original.display()));
@@ -43,7 +52,6 @@ pub(super) fn ln(
 }
 
 fn make(args: &LnArgs, original: &Path, link: &Path, tree: &mut dyn TreeMut) -> Result<()> {
-    let link = &without_slash(link);
     if !args.symbolic {
         let meta = tree.metadata(original, false).map_err(|e| tree.failure(&e))?;
         if meta.is_dir() {

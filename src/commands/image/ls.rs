@@ -1,7 +1,6 @@
 //! `autoxen image ls`: which files are listed, in which order. How one is shown is in [`super::listed`].
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -11,11 +10,13 @@ use std::process::ExitCode;
 use super::listed::{Columns, Format, Listed};
 use super::{names, places, session};
 use crate::cli::LsArgs;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result};
 use crate::inside::glob;
 use crate::inside::owner::Accounts;
 use crate::inside::tree::{Meta, Tree};
-use crate::report::Talk;
+use crate::inside::walk::Walk;
+use crate::interrupt;
+use crate::report::{Talk, unwritten};
 
 /// List.
 pub(super) fn run(args: &LsArgs, talk: Talk) -> Result<ExitCode> {
@@ -23,26 +24,29 @@ pub(super) fn run(args: &LsArgs, talk: Talk) -> Result<ExitCode> {
     let mut is_whole = true;
     let groups = places::by_image(&args.places)?;
     let has_several = args.places.len() > 1;
+    let images = groups.len();
+    let mut is_first = true;
     for (image, paths) in groups {
         let done = session::read(&image, |tree| {
-            let accounts = accounts(tree);
             let is_long = args.long || args.numeric_uid_gid;
+            let is_named = is_long && !args.numeric_uid_gid && !args.json;
+            let accounts = is_named.then(|| accounts(tree));
             let format = Format {
                 is_long,
                 has_inode: args.inode,
                 is_human: args.human_readable,
                 time_style: args.time_style,
-                accounts: (!args.numeric_uid_gid).then_some(&accounts),
+                accounts: accounts.as_ref(),
                 is_escaped: io::stdout().is_terminal(),
             };
-            let mut ls =
-                Ls { args, tree, format, talk, out: &mut out, is_whole: true, is_first: true };
-            let result = ls.places(&paths, has_several);
-            is_whole &= ls.is_whole;
-            match result {
+            let prefix =
+                if images > 1 { format!("{}:", session::shown(&image)) } else { String::new() };
+            let (out, is_first, is_whole) = (&mut out, &mut is_first, &mut is_whole);
+            let mut ls = Ls { args, tree, format, prefix, talk, out, is_whole, is_first };
+            match ls.places(&paths, has_several) {
                 Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
                 Err(Stop::Output(error)) => Err(unwritten(&error)),
-                Err(Stop::Tree(error)) => Err(tree.failure(&error)),
+                Err(Stop::Asked(failure)) => Err(failure),
                 Ok(()) => Ok(true),
             }
         })?;
@@ -55,10 +59,6 @@ pub(super) fn run(args: &LsArgs, talk: Talk) -> Result<ExitCode> {
         _ => {}
     }
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(2) })
-}
-
-fn unwritten(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write to standard output: {}", plain(error)))
 }
 
 /// The users and groups that the image knows; none where it has no such files.
@@ -81,7 +81,7 @@ pub(super) fn accounts(tree: &dyn Tree) -> Accounts {
 /// Why nothing more is listed.
 enum Stop {
     Output(io::Error),
-    Tree(imgfmt::Error),
+    Asked(Failure),
 }
 
 impl From<io::Error> for Stop {
@@ -90,21 +90,32 @@ impl From<io::Error> for Stop {
     }
 }
 
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Asked(failure)
+    }
+}
+
+/// A file or directory: its name as it is listed, and where it is.
+type Entry = (OsString, PathBuf, Meta);
+
 struct Ls<'a> {
     args: &'a LsArgs,
     tree: &'a dyn Tree,
     format: Format<'a>,
+    /// In front of what is named, where that is in several images.
+    prefix: String,
     talk: Talk,
     out: &'a mut dyn Write,
-    is_whole: bool,
-    is_first: bool,
+    is_whole: &'a mut bool,
+    is_first: &'a mut bool,
 }
 
 impl Ls<'_> {
     fn places(&mut self, paths: &[PathBuf], has_several: bool) -> Result<(), Stop> {
         let mut found = Vec::new();
         for path in paths {
-            match glob::expand(self.tree, path) {
+            match glob::expand(self.tree, path)? {
                 Ok(all) => found.extend(all),
                 Err(error) => self.fault(&error),
             }
@@ -120,26 +131,39 @@ impl Ls<'_> {
                 other => other,
             };
             match meta {
-                Ok(meta) if meta.is_dir() && !self.args.directory => directories.push(path),
-                Ok(meta) => files.push((path.clone().into_os_string(), path, meta)),
+                Ok(meta) => {
+                    let mut name = OsString::from(&self.prefix);
+                    name.push(&path);
+                    match meta.is_dir() && !self.args.directory {
+                        true => directories.push((name, path, meta)),
+                        false => files.push((name, path, meta)),
+                    }
+                }
                 Err(error) => self.fault(&error),
             }
         }
+        self.sort(&mut files);
+        self.sort(&mut directories);
         if !files.is_empty() {
+            if !*self.is_first && !self.args.json {
+                self.out.write_all(b"\n")?;
+            }
             self.rows(files)?;
-            self.is_first = false;
+            *self.is_first = false;
         }
-        for directory in directories {
-            self.directory(&directory, has_headings)?;
+        for (_, directory, meta) in directories {
+            self.directory(directory, meta, has_headings)?;
         }
         Ok(())
     }
 
-    fn directory(&mut self, top: &Path, has_heading: bool) -> Result<(), Stop> {
-        let mut left = vec![top.to_owned()];
-        let mut seen = HashSet::new();
-        while let Some(directory) = left.pop() {
-            let entries = match self.entries(&directory) {
+    fn directory(&mut self, top: PathBuf, meta: Meta, has_heading: bool) -> Result<(), Stop> {
+        let mut walk = Walk::default();
+        let mut left = vec![(top, meta)];
+        while let Some((directory, meta)) = left.pop() {
+            interrupt::check()?;
+            let entered = walk.enter(self.tree, &directory, &meta);
+            let entries = match entered.and_then(|()| self.entries(&directory)) {
                 Ok(entries) => entries,
                 Err(error) => {
                     self.fault(&error);
@@ -147,30 +171,30 @@ impl Ls<'_> {
                 }
             };
             if has_heading && !self.args.json {
-                if !self.is_first {
+                if !*self.is_first {
                     self.out.write_all(b"\n")?;
                 }
+                self.out.write_all(self.prefix.as_bytes())?;
                 match self.format.is_escaped {
                     true => write!(self.out, "{}", names::shown(directory.as_os_str()))?,
                     false => self.out.write_all(directory.as_os_str().as_bytes())?,
                 }
                 self.out.write_all(b":\n")?;
             }
-            self.is_first = false;
+            *self.is_first = false;
             if self.args.recursive {
-                let below = entries.iter().rev().filter(|(name, _, meta)| {
-                    // A directory that holds itself would have no end.
-                    let is_new = meta.id == (0, 0) || seen.insert(meta.id);
-                    meta.is_dir() && name != "." && name != ".." && is_new
-                });
-                left.extend(below.map(|(_, path, _)| path.clone()));
+                let below = entries
+                    .iter()
+                    .rev()
+                    .filter(|(name, _, meta)| meta.is_dir() && name != "." && name != "..");
+                left.extend(below.map(|(_, path, meta)| (path.clone(), meta.clone())));
             }
             self.rows(entries)?;
         }
         Ok(())
     }
 
-    fn entries(&mut self, directory: &Path) -> imgfmt::Result<Vec<(OsString, PathBuf, Meta)>> {
+    fn entries(&mut self, directory: &Path) -> imgfmt::Result<Vec<Entry>> {
         let mut all = Vec::new();
         let is_shown = |name: &OsStr| {
             let everything = self.args.all || self.args.almost_all || self.args.json;
@@ -195,7 +219,7 @@ impl Ls<'_> {
         Ok(all)
     }
 
-    fn sort(&self, all: &mut [(OsString, PathBuf, Meta)]) {
+    fn sort(&self, all: &mut [Entry]) {
         all.sort_by(|a, b| a.0.cmp(&b.0));
         if self.args.by_size {
             all.sort_by_key(|(_, _, meta)| Reverse(meta.len));
@@ -207,7 +231,7 @@ impl Ls<'_> {
         }
     }
 
-    fn rows(&mut self, entries: Vec<(OsString, PathBuf, Meta)>) -> Result<(), Stop> {
+    fn rows(&mut self, entries: Vec<Entry>) -> Result<(), Stop> {
         let mut rows = Vec::with_capacity(entries.len());
         for (name, path, meta) in entries {
             match Listed::new(self.tree, name, path, meta, self.format.is_long || self.args.json) {
@@ -224,13 +248,19 @@ impl Ls<'_> {
     }
 
     fn json(&mut self, row: &Listed) -> Result<(), Stop> {
-        let value = row.json(self.tree, self.args.sha256).map_err(Stop::Tree)?;
+        let value = match row.json(self.tree, self.args.sha256) {
+            Ok(value) => value,
+            Err(error) => {
+                self.fault(&error);
+                return Ok(());
+            }
+        };
         serde_json::to_writer(&mut *self.out, &value).map_err(io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
     }
 
     fn fault(&mut self, error: &imgfmt::Error) {
         self.talk.failure(&self.tree.failure(error));
-        self.is_whole = false;
+        *self.is_whole = false;
     }
 }

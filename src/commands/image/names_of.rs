@@ -1,5 +1,6 @@
 //! `mkdir`, `rm` and `mv`: names that come, go and move.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use imgfmt::Error;
@@ -10,9 +11,12 @@ use super::verbs::Said;
 use crate::cli::{MkdirArgs, MvArgs, RmArgs};
 use crate::failure::{Failure, Result};
 use crate::inside::address::Naming;
+use crate::inside::copy::just_made;
 use crate::inside::glob;
 use crate::inside::mode::ModeChange;
-use crate::inside::tree::{Tree, TreeMut, found};
+use crate::inside::tree::{Meta, Tree, TreeMut, found};
+use crate::inside::walk::Walk;
+use crate::interrupt;
 
 /// Make directories.
 pub(super) fn mkdir(
@@ -72,7 +76,7 @@ pub(super) fn rm(
 ) -> Result<()> {
     for place in &args.places {
         let (_, pattern) = places::inside(place, naming)?;
-        let paths = match glob::expand(tree, &pattern) {
+        let paths = match glob::expand(tree, &pattern)? {
             Err(Error::NotFound(_)) if args.force => continue,
             paths => paths.map_err(|e| tree.failure(&e))?,
         };
@@ -102,7 +106,7 @@ fn remove(args: &RmArgs, path: &Path, tree: &mut dyn TreeMut, said: &mut Said) -
         (false, ..) => tree.remove_file(path),
         (true, true, _) => {
             if args.verbose {
-                said_below(tree, path, said).map_err(|e| tree.failure(&e))?;
+                said_below(tree, path, &meta, said)?;
             }
             tree.remove_dir_all(path)
         }
@@ -120,16 +124,20 @@ fn remove(args: &RmArgs, path: &Path, tree: &mut dyn TreeMut, said: &mut Said) -
 }
 
 /// What goes with a directory.
-fn said_below(tree: &dyn Tree, top: &Path, said: &mut Said) -> imgfmt::Result<()> {
-    let mut left = vec![(top.to_owned(), 0)];
+fn said_below(tree: &dyn Tree, top: &Path, meta: &Meta, said: &mut Said) -> Result<()> {
+    let fail = |e| tree.failure(&e);
+    let mut walk = Walk::default();
+    let mut left = vec![(top.to_owned(), meta.clone())];
     let mut lines = Vec::new();
-    while let Some((directory, depth)) = left.pop() {
-        for name in tree.read_dir(&directory)? {
+    while let Some((directory, meta)) = left.pop() {
+        interrupt::check()?;
+        walk.enter(tree, &directory, &meta).map_err(fail)?;
+        for name in tree.read_dir(&directory).map_err(fail)? {
             let path = directory.join(name);
             lines.push(format!("removed {}", tree.shown(&path)));
-            // Deeper than any sound tree: removing it says so.
-            if depth < 2048 && tree.metadata(&path, false)?.is_dir() {
-                left.push((path, depth + 1));
+            let meta = tree.metadata(&path, false).map_err(fail)?;
+            if meta.is_dir() {
+                left.push((path, meta));
             }
         }
     }
@@ -149,20 +157,24 @@ pub(super) fn mv(
     let sources = places::expand(tree, sources, naming)?;
     let (_, to) = places::inside(last, naming)?;
     let target = Target::new(tree, &to, sources.len(), args.no_target_directory)?;
+    let mut made = HashSet::new();
     for from in sources {
         if is_fixed(&from) {
             let what = format!("`{}` cannot be moved by this name", tree.shown(&from));
             return Err(Failure::new(what));
         }
         let from = without_slash(&from);
-        let to = target.name_for(&from);
         let meta = tree.metadata(&from, false).map_err(|e| tree.failure(&e))?;
+        let to = target.name_for(tree, &from, meta.is_dir())?;
         if let Some(there) = found(tree.metadata(&to, false)).map_err(|e| tree.failure(&e))? {
             if args.no_clobber {
                 continue;
             }
+            if made.contains(&tree.spelled(&to).map_err(|e| tree.failure(&e))?) {
+                return Err(just_made(tree, &to));
+            }
             let is_same = meta.id != (0, 0) && meta.id == there.id;
-            if is_same && (from == to || meta.is_dir()) {
+            if from == to || is_same && meta.is_dir() {
                 return Err(Failure::new(format!("`{}` is the same place", tree.shown(&to))));
             }
             if is_same {
@@ -172,6 +184,7 @@ pub(super) fn mv(
             }
         }
         tree.rename(&from, &to).map_err(|e| tree.failure(&e))?;
+        made.insert(tree.spelled(&to).map_err(|e| tree.failure(&e))?);
         if args.verbose {
             said.lines.push(format!("{} -> {}", tree.shown(&from), tree.shown(&to)));
         }

@@ -92,7 +92,7 @@ pub(super) fn expand(tree: &dyn Tree, texts: &[OsString], naming: Naming) -> Res
     let mut all = Vec::new();
     for text in texts {
         let (_, path) = inside(text, naming)?;
-        all.extend(glob::expand(tree, &path).map_err(|e| tree.failure(&e))?);
+        all.extend(glob::expand(tree, &path)?.map_err(|e| tree.failure(&e))?);
     }
     Ok(all)
 }

@@ -3,18 +3,15 @@
 //! First the undo file of an edit in place that was interrupted, then the journals. All is looked at before a journal is
 //! written to. An image with nothing to do is opened for reading only, and may be read-only.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
 use imgfmt::ext::{Fs, Pending};
 use imgfmt::{Error, Image, ImageMut, InPlace, Recovered, Storage, probe, table};
-use rustix::fs::Access;
 use serde_json::{Value, json};
 
 use super::{open, select};
-use crate::apply::obstacle::may;
+use crate::apply::obstacle::Obstacle;
 use crate::cli::ImageRecoverArgs;
 use crate::epoch;
 use crate::facts::words::{about, hint};
@@ -138,18 +135,13 @@ fn refused(path: &Path, partition: Option<u32>, error: &Error) -> Failure {
 
 /// Nothing is opened for it; `verb` is what would be done.
 pub(super) fn check_writable(path: &Path, verb: &str) -> Result<()> {
+    let Some(obstacle) = Obstacle::to_writing(path) else { return Ok(()) };
     let ed = if verb.ends_with('e') { "d" } else { "ed" };
-    let refused = |what: String| {
-        Failure::new(format!("image `{}` cannot be {verb}{ed}: {what}", path.display()))
-    };
-    let found = fs::metadata(path).map_err(|e| Failure::host("cannot read", path, &e))?;
-    // Root may write to it, but somebody meant it to stay as it is.
-    if found.permissions().mode() & 0o222 == 0 {
-        return Err(
-            refused("it is read-only".into()).hint(format!("`chmod u+w` it, or {verb} a copy"))
-        );
-    }
-    may(path, Access::WRITE_OK).map_err(|e| refused(e).hint(format!("{verb} a copy")))
+    let what = format!("image `{}` cannot be {verb}{ed}: {obstacle}", path.display());
+    Err(Failure::new(what).hint(match obstacle {
+        Obstacle::ReadOnly => format!("`chmod u+w` it, or {verb} a copy"),
+        _ => format!("{verb} a copy"),
+    }))
 }
 
 impl Done {

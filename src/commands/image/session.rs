@@ -4,17 +4,15 @@
 //! journal, or, where there is none, with an undo file. Before it is written nothing changes; an error on the way there
 //! leaves all as it was.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use imgfmt::in_place::Guard;
 use imgfmt::{Error, Image, InPlace, ext, fat};
-use rustix::fs::Access;
 
 use super::open;
+use super::recover::check_writable;
 use super::select::{Selected, select};
-use crate::apply::obstacle::may;
+use crate::apply::obstacle::Obstacle;
 use crate::epoch;
 use crate::failure::{Failure, Result};
 use crate::inside::address::ImageName;
@@ -127,7 +125,7 @@ pub(super) fn edit_volume<R>(
     let now = epoch::now()?;
     let file = &name.file;
     let fail = |e| failure(file, &e);
-    check_writable(file)?;
+    check_writable(file, "edit")?;
     let image = Image::open(file).map_err(fail)?;
     open::refuse_packed(file, &image, "edit", "edit that")?;
     let shown = shown(name);
@@ -163,7 +161,7 @@ pub(super) fn edit_volume<R>(
     }
     interrupt::check()?;
     let mut image = image.into_mut().map_err(fail)?;
-    image.commit_in_place(&edit).map_err(|e| refused(file, &e))?;
+    image.commit_in_place(&edit).map_err(|e| unwritten(file, &e))?;
     Ok((result, guard))
 }
 
@@ -175,46 +173,30 @@ pub(super) fn shown(name: &ImageName) -> String {
     }
 }
 
-/// Why an edit cannot be made or written, and the way out.
+/// Why an edit cannot be made, and the way out.
 fn refused(file: &Path, error: &Error) -> Failure {
     let failure = failure(file, error);
     match error {
         Error::NoSpace(what) if what.contains("journal") => failure.hint(
             "make the edit in several parts, or give the file system a larger journal with `tune2fs -J size=`",
         ),
-        Error::Io { .. } => failure.hint("`autoxen image recover` brings the image back"),
         _ => failure,
     }
 }
 
-/// Root may write to a file that is read-only, but somebody meant it to stay as it is.
-fn check_writable(file: &Path) -> Result<()> {
-    let read_only = |what: String| {
-        let what = format!("image `{}` cannot be edited: {what}", file.display());
-        Failure::new(what).hint("`chmod u+w` it, or edit a copy")
-    };
-    let Ok(found) = fs::metadata(file) else { return Ok(()) };
-    if found.is_file() && found.permissions().mode() & 0o222 == 0 {
-        return Err(read_only("it is read-only".into()));
+/// The same, where some of it may be written.
+fn unwritten(file: &Path, error: &Error) -> Failure {
+    match error {
+        Error::Io { .. } => {
+            refused(file, error).hint("`autoxen image recover` brings the image back")
+        }
+        _ => refused(file, error),
     }
-    may(file, Access::WRITE_OK).map_err(read_only)
 }
 
 /// An undo file stands beside the image while it is written to.
 fn check_undo(file: &Path) -> Result<()> {
-    let refused = |what: String| {
-        let what = format!("image `{}` cannot be edited: {what}", file.display());
-        Failure::new(what).hint("edit a copy")
-    };
-    let real = fs::canonicalize(file).map_err(|e| Failure::host("cannot open", file, &e))?;
-    let found = fs::metadata(&real).map_err(|e| Failure::host("cannot open", file, &e))?;
-    if found.nlink() > 1 {
-        let names = found.nlink();
-        let what =
-            format!("it has {names} names (hard links), and its undo file stands beside one");
-        return Err(refused(what));
-    }
-    let directory = real.parent().expect("a file has a directory");
-    may(directory, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|e| refused(format!("no undo file can stand in `{}`: {e}", directory.display())))
+    let Some(obstacle) = Obstacle::to_undo(file) else { return Ok(()) };
+    let what = format!("image `{}` cannot be edited: {obstacle}", file.display());
+    Err(Failure::new(what).hint("edit a copy"))
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use imgfmt::Error;
+
 use crate::failure::{Failure, Result};
 use crate::inside::tree::{Tree, found};
 
@@ -18,7 +20,7 @@ impl Target {
     /// `path` in `tree`, to which `count` sources go; `is_name` where it is never a directory to go into.
     ///
     /// # Errors
-    /// Where several sources would go to one name, or it ends in `/` and is no directory.
+    /// Where several sources would go to one name.
     pub(super) fn new(tree: &dyn Tree, path: &Path, count: usize, is_name: bool) -> Result<Self> {
         let there = found(tree.metadata(path, true)).map_err(|e| tree.failure(&e))?;
         let is_dir = !is_name && there.is_some_and(|there| there.is_dir());
@@ -29,12 +31,31 @@ impl Target {
         Ok(Self { path: path.to_owned(), is_dir })
     }
 
-    /// Where `source` goes. `None` where its content goes into the directory itself: `dir/.`, or the root.
-    pub(super) fn name_for(&self, source: &Path) -> PathBuf {
-        match last_name(source) {
-            Some(name) if self.is_dir => self.path.join(name),
-            _ => without_slash(&self.path),
+    /// Where `source`, which is a directory if `is_dir`, goes. What has no name (`dir/.`, the root) goes into the directory
+    /// itself, with all that is in it.
+    ///
+    /// # Errors
+    /// As of [`check`](Self::check).
+    pub(super) fn name_for(&self, tree: &dyn Tree, source: &Path, is_dir: bool) -> Result<PathBuf> {
+        self.check(tree, is_dir)?;
+        Ok(match (self.is_dir, last_name(source)) {
+            (true, Some(name)) => self.path.join(name),
+            // The directory, be it behind a symbolic link.
+            (true, None) => self.path.join("."),
+            (false, _) => without_slash(&self.path),
+        })
+    }
+
+    /// A name that ends in `/` is that of a directory, if not now, then once one has it.
+    ///
+    /// # Errors
+    /// Where anything but a directory would get it.
+    pub(super) fn check(&self, tree: &dyn Tree, is_dir: bool) -> Result<()> {
+        let path = self.path.as_os_str().as_bytes();
+        if !is_dir && !self.is_dir && path.ends_with(b"/") && path != b"/" {
+            return Err(tree.failure(&Error::NotADirectory(self.path.clone())));
         }
+        Ok(())
     }
 
     /// The same below the directory, as seen from there.

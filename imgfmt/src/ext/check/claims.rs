@@ -202,6 +202,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a hundred thousand chunks, which the interpreter takes an hour for")]
     fn what_is_free_takes_no_room() {
         let mut claims = Claims::default();
         claims.claim(0, 1 << 32);
