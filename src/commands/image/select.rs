@@ -60,6 +60,7 @@ fn workable<'a>(
         Some(probe) if is_workable(Some(probe)) => {
             return Ok(Selected { partition, volume, is_fat: probe.kind == Kind::Vfat });
         }
+        Some(probe) if probe.kind == Kind::Jbd => "the journal of another file system (jbd)",
         Some(probe) => probe.kind.name(),
         None => "nothing known",
     };
