@@ -6,6 +6,7 @@ mod check;
 mod fixtures;
 mod frugal;
 mod image_build;
+mod image_build_oci;
 mod image_convert;
 mod image_convert_refusals;
 mod image_files;
