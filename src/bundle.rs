@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags};
 use tempfile::TempDir;
 
 use crate::failure::{Failure, Result};
-use crate::newfile::sync_directory;
+use crate::newfile::{PARTIAL, partial_prefix, sync_directory};
 
 /// A bundle in the making.
 #[derive(Debug)]
@@ -34,12 +34,9 @@ impl Staging {
         }
         let parent = target.parent().expect("`absolute` returns a path with a parent");
         let name = target.file_name().expect("`absolute` returns a path with a name");
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
         let directory = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
+            .prefix(&partial_prefix(name))
+            .suffix(PARTIAL)
             .permissions(fs::Permissions::from_mode(0o777))
             .tempdir_in(parent)
             .map_err(|e| Failure::host("cannot write to", parent, &e))?;

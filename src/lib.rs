@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod build;
 pub mod bundle;
+pub mod bytes;
 pub mod cli;
 pub mod commands;
 pub mod diagnostic;

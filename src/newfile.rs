@@ -2,6 +2,7 @@
 //!
 //! An image holds password hashes and keys, and whoever made it 0600 did not mean its copy to be 0644.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, Result, plain};
+use crate::interrupt;
 
 /// Create `path`, which must not exist, for reading and writing by us, and by others only where all `originals` are open
 /// to them as well; the umask takes its share as ever.
@@ -45,17 +47,19 @@ pub enum Existing {
 impl Staged {
     /// Begin the file `target`, made from `originals`.
     pub fn beside(target: &Path, originals: &[&Path]) -> Result<Self> {
+        let mode = mode_like(originals).map_err(|e| cannot_write(target, &e))?;
+        Self::with_mode(target, mode)
+    }
+
+    /// Begin the file `target` with a mode, of which the umask takes its share.
+    pub fn with_mode(target: &Path, mode: u32) -> Result<Self> {
         let fail = |e: &io::Error| cannot_write(target, e);
         let Some(name) = target.file_name() else {
             return Err(Failure::new(format!("`{}` cannot name a file", target.display())));
         };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
-        let mode = mode_like(originals).map_err(|e| fail(&e))?;
         let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
+            .prefix(&partial_prefix(name))
+            .suffix(PARTIAL)
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(directory_of(target))
             .map_err(|e| fail(&e))?;
@@ -77,6 +81,8 @@ impl Staged {
         let Self { file, target } = self;
         let fail = |e: &io::Error| cannot_write(&target, e);
         file.as_file().sync_all().map_err(|e| fail(&e))?;
+        // A sync takes its time.
+        interrupt::check()?;
         let named = match existing {
             Existing::Keep => file.persist_noclobber(&target),
             Existing::Replace => file.persist(&target),
@@ -87,6 +93,14 @@ impl Staged {
         })?;
         sync_directory(directory_of(&target))
     }
+}
+
+/// The end of the name of what is not whole yet.
+pub const PARTIAL: &str = ".partial";
+
+/// The beginning of such a name, for what will be `name`; random letters come between.
+pub fn partial_prefix(name: &OsStr) -> OsString {
+    [OsStr::new("."), name, OsStr::new(".")].into_iter().collect()
 }
 
 /// Why `target` cannot be written, in the host's words, and the way out.
@@ -114,7 +128,8 @@ pub fn there(target: &Path) -> Failure {
         .hint("choose another name, or replace it with `--force`")
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// Where `path` is a name.
+pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

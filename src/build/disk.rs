@@ -29,8 +29,9 @@ use uuid::Uuid;
 
 use super::inodes::inodes;
 use super::owners::Owners;
-use super::size::{Size, bytes};
+use super::size::Size;
 use super::volume::{Type, Volume, uuid};
+use crate::bytes::bytes;
 
 /// A disk.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@
 
 use imgfmt::ext::mkfs::Inodes;
 
-use super::size::bytes;
+use crate::bytes::bytes;
 
 /// A count, or one for so many bytes.
 ///

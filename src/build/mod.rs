@@ -15,5 +15,5 @@ mod volume;
 pub use disk::{Disk, Part};
 pub use inodes::inodes;
 pub use owners::Owners;
-pub use size::{Size, bytes};
+pub use size::Size;
 pub use volume::{Format, Type, Volume, uuid};

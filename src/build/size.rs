@@ -2,6 +2,8 @@
 
 use imgfmt::ext::mkfs::Free;
 
+use crate::bytes::bytes;
+
 /// How large a volume is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
@@ -41,33 +43,11 @@ impl Size {
     }
 }
 
-/// A number of bytes, or one with K, M, G or T, each a power of 1024.
-///
-/// # Errors
-/// What would serve.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || "not a number of bytes, or one with K, M, G or T behind it".to_owned();
-    let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit());
-    let shift = match unit {
-        "" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        "T" | "TiB" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = text[..text.len() - unit.len()].parse().map_err(|_| wrong())?;
-    match number.checked_mul(1 << shift) {
-        Some(bytes) if i64::try_from(bytes).is_ok() => Ok(bytes),
-        _ => Err("no file is that large".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use imgfmt::ext::mkfs::Free;
 
-    use super::{Size, bytes};
+    use super::Size;
 
     #[test]
     fn a_size_is_bytes_or_what_it_takes_or_the_rest() {
@@ -79,16 +59,6 @@ mod tests {
         assert_eq!(Size::parse("rest"), Ok(Size::Rest));
         for wrong in ["", "auto-1G", "auto+", "auto+91%", "auto+%", "rest+1G", "-1", "+1G", "1GB"] {
             assert!(Size::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn units_are_powers_of_1024() {
-        for (text, expected) in [("512", 512), ("3K", 3072), ("1MiB", 1 << 20), ("2T", 2 << 40)] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
-        }
-        for wrong in ["K", "1k", "1.5G", "8388608T", "99999999999999999999"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 }

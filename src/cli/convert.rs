@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::bytes::bytes;
+
 pub(super) const CONVERT_EXAMPLES: &str = "\
 Examples:
   autoxen image convert cloud.qcow2 cloud.img             make a raw image, sparse
@@ -67,14 +69,8 @@ pub enum ImageFormat {
 
 /// log2 of a cluster's size: `65536`, `64k`, `64K`, `2M`.
 fn cluster_bits(text: &str) -> Result<u32, String> {
-    let (number, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
-        _ => (text, 0),
-    };
-    let size = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << unit));
-    match size {
-        Some(size) if size.is_power_of_two() && (512..=2 << 20).contains(&size) => {
+    match bytes(text) {
+        Ok(size) if size.is_power_of_two() && (512..=2 << 20).contains(&size) => {
             Ok(size.trailing_zeros())
         }
         _ => Err("a power of two from 512 to 2M".into()),

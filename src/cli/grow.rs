@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use crate::bytes::bytes;
+
 pub(super) const GROW_EXAMPLES: &str = "\
 Examples:
   autoxen image grow --size 20G cloud.img
@@ -70,19 +72,7 @@ fn grow_to(text: &str) -> Result<GrowTo, String> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
-    let unit = digits.trim_start_matches(|letter: char| letter.is_ascii_digit());
-    let shift = match unit {
-        "" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        "T" | "TiB" => 40,
-        _ => return Err("not a number of bytes, or one with K, M, G or T behind it".into()),
-    };
-    let number: u64 = digits[..digits.len() - unit.len()]
-        .parse()
-        .map_err(|_| "not a number of bytes, or one with K, M, G or T behind it".to_owned())?;
-    let bytes = number.checked_mul(1 << shift).ok_or("no file is that large")?;
+    let bytes = bytes(digits)?;
     Ok(if is_more { GrowTo::By(bytes) } else { GrowTo::Size(bytes) })
 }
 

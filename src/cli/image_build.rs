@@ -6,7 +6,8 @@ use clap::Args;
 use imgfmt::ext::mkfs::{Inodes, Profile};
 use uuid::Uuid;
 
-use crate::build::{Disk, Format, Owners, Size, Type, Volume, bytes, inodes, uuid};
+use crate::build::{Disk, Format, Owners, Size, Type, Volume, inodes, uuid};
+use crate::bytes::bytes;
 
 const BUILD_EXAMPLES: &str = "\
 Examples:

@@ -325,14 +325,17 @@ fn what_contradicts_itself_is_refused_and_leaves_nothing() {
     for (args, expected) in [
         (
             "-o there.img root",
-            "error: `there.img` is there already\nhint: choose another name with `-o`, or replace it with `--force`\n",
+            "error: `there.img` is there already\nhint: choose another name, or replace it with `--force`\n",
         ),
         ("-o x.img short.tar", "error: `short.tar`: cut short"),
         ("-o x.img short.gz", "error: `short.gz`: "),
         ("-o x.img junk", "error: `junk`: "),
         ("-o x.img climb.tar", "has a `..` in it, which may climb out of the tree"),
         ("-o x.img missing", "error: cannot read `missing`: no such file or directory\n"),
-        ("-o no/x.img root", "error: cannot write to `no`: no such file or directory"),
+        (
+            "-o no/x.img root",
+            "error: cannot write `no/x.img`: no such file or directory\nhint: create its directory first\n",
+        ),
         ("-o x.img --size 64K root", "hint: give it more room with `--size`"),
         (
             "-o x.img --size 1M big.tar --type ext2 --block-size 1024 --inodes 12",

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Bytes that are read at once, and unpacked at once.
 const PIECE: usize = 256 << 10;
+/// Bytes that are read to tell the format. Whoever asks for as many again gets them without a copy.
+const FIRST: usize = 64 << 10;
 
 type Packed<'a> = BufReader<Box<dyn Read + 'a>>;
 
@@ -26,18 +28,21 @@ type Packed<'a> = BufReader<Box<dyn Read + 'a>>;
 /// [`Error::Unsupported`] for a compression that is not unpacked here, by its name; [`Error::Io`]. Damage is found while
 /// reading: [`from_io`] makes [`Error::Archive`] of it again.
 pub fn unpack<'a>(from: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
-    let mut from: Packed<'a> = BufReader::with_capacity(PIECE, Box::new(from));
+    let mut from: Packed<'a> = BufReader::with_capacity(FIRST, Box::new(from));
     let mut first = Vec::new();
     // A pipe may hand out its first bytes one by one.
     (&mut from).take(6).read_to_end(&mut first).map_err(from_io)?;
     let compression = Compression::detect(&first)?;
     let whole = io::Cursor::new(first).chain(from);
+    let Some(compression) = compression else {
+        // Whoever reads it has a buffer of their own.
+        return Ok(Box::new(whole));
+    };
     let packed: Packed<'a> = BufReader::with_capacity(PIECE, Box::new(whole));
     Ok(match compression {
-        None => Box::new(packed),
-        Some(Compression::Gzip) => Box::new(Gzip(Member::Between(packed))),
-        Some(Compression::Zstd) => Box::new(Zstd::new(packed)),
-        Some(Compression::Xz) => Box::new(Xz::new(packed)),
+        Compression::Gzip => Box::new(Gzip(Member::Between(packed))),
+        Compression::Zstd => Box::new(Zstd::new(packed)),
+        Compression::Xz => Box::new(Xz::new(packed)),
     })
 }
 

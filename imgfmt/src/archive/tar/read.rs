@@ -22,8 +22,8 @@ use crate::archive::names::{Known, Names, TABLE_CAP, Who};
 use crate::archive::path::{PATH_CAP, TreePath};
 use crate::error::{Error, Result};
 
-/// Bytes that are read at once; more where a sink asks for more.
-const CHUNK: usize = 256 << 10;
+/// Bytes that are read at once. A sink that asks for as many gets them without a copy.
+const CHUNK: usize = 64 << 10;
 /// How much is read behind the end of the archive.
 const TAIL_CAP: u64 = 64 << 20;
 
@@ -351,7 +351,7 @@ impl<'a> TarSource<'a> {
         warn: &mut Warn<'_>,
     ) -> Result<Option<(Kind, u64)>> {
         let at = head.at;
-        let shown = String::from_utf8_lossy(name).into_owned();
+        let shown = || String::from_utf8_lossy(name).into_owned();
         let kind = match head.header.as_old().linkflag[0] {
             b'S' => self.old_sparse(head)?,
             // Before ustar, directories were told by the slash; others still read them so.
@@ -361,7 +361,7 @@ impl<'a> TarSource<'a> {
             b'2' => {
                 let target = head.link();
                 if target.is_empty() || target.contains(&0) {
-                    return Err(at.wrong(format!("`{shown}`: symbolic link to nothing")));
+                    return Err(at.wrong(format!("`{}`: symbolic link to nothing", shown())));
                 }
                 Kind::Symlink(target)
             }
@@ -379,13 +379,13 @@ impl<'a> TarSource<'a> {
             b'M' => {
                 let hint =
                     "it goes on from another volume; join the volumes with `tar --multi-volume`";
-                return Err(at.wrong(format!("`{shown}`: {hint}")));
+                return Err(at.wrong(format!("`{}`: {hint}", shown())));
             }
             // The label of a volume is the name of no file.
             b'V' => return Ok(None),
             other => {
                 let other = char::from(other).escape_default();
-                warn(format!("`{shown}`: left out, nobody knows entries of type `{other}`"));
+                warn(format!("`{}`: left out, nobody knows entries of type `{other}`", shown()));
                 return Ok(None);
             }
         };
@@ -423,8 +423,10 @@ impl<'a> TarSource<'a> {
     }
 
     fn path(&mut self, name: &[u8], at: At, warn: &mut Warn<'_>) -> Result<TreePath> {
-        let shown = String::from_utf8_lossy(&name[..name.len().min(4096)]);
-        let wrong = |what: &str| at.wrong(format!("the name `{shown}` {what}"));
+        let wrong = |what: &str| {
+            let shown = String::from_utf8_lossy(&name[..name.len().min(4096)]);
+            at.wrong(format!("the name `{shown}` {what}"))
+        };
         if name.is_empty() {
             return Err(at.wrong("it has no name"));
         }
@@ -531,15 +533,12 @@ fn padding(len: u64) -> u64 {
 
 /// The sum of all bytes, those of the field itself as blanks; some old writers took bytes as signed.
 fn check_sum(block: &[u8; BLOCK], at: At) -> Result<()> {
-    let field = 148..156;
-    let (mut unsigned, mut signed) = (0_u32, 0_i32);
-    for (index, &byte) in block.iter().enumerate() {
-        let byte = if field.contains(&index) { b' ' } else { byte };
-        unsigned += u32::from(byte);
-        signed += i32::from(byte.cast_signed());
-    }
-    let stored = field::signed(&block[field]);
-    if stored == Some(i64::from(unsigned)) || stored == Some(i64::from(signed)) {
+    let mut bytes = *block;
+    let stored = field::signed(&block[148..156]);
+    bytes[148..156].fill(b' ');
+    let unsigned = || bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    let signed = || bytes.iter().map(|&byte| i32::from(byte.cast_signed())).sum::<i32>();
+    if stored == Some(i64::from(unsigned())) || stored == Some(i64::from(signed())) {
         return Ok(());
     }
     Err(match at.0 {

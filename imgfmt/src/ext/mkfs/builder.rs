@@ -2,7 +2,7 @@
 //! memory until the end.
 //!
 //! ```text
-//! entry → tree (names, inodes)  and  data → buffer of 1 MiB → target
+//! entry → tree (names, inodes)  and  data → buffer → target
 //! finish: directories, attributes → behind the data;  inode tables, bitmaps, descriptors, superblock
 //! ```
 //! What an entry means is said in [`crate::archive::entry`]. Blocks of files that were replaced are used again.
@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 use crate::ext::feature::{Compat, RoCompat};
 use crate::ext::inode::FileType;
 use crate::ext::mkfs::attributes::{Attributes, Placed};
+use crate::ext::mkfs::buffer::Buffer;
 use crate::ext::mkfs::contents::{Contents, LOST_AND_FOUND, ORPHAN_FILE};
-use crate::ext::mkfs::data::{self, Pending};
+use crate::ext::mkfs::data;
 use crate::ext::mkfs::directory::{self, Named, Place};
 use crate::ext::mkfs::inline;
 use crate::ext::mkfs::inodes::{LINKS_MAX, Record};
@@ -47,7 +48,6 @@ pub struct Builder<'a> {
     contents: Contents<'a>,
     tree: Tree,
     attributes: Attributes,
-    pending: Pending,
     /// Blocks that were written, and then given back: no longer zeros.
     dirty: RunSet,
     /// What is to be settled at the end.
@@ -76,7 +76,7 @@ impl<'a> Builder<'a> {
         let lost = Record::new(FileType::Directory, 0o700, options.time);
         let kind = NodeKind::Dir { parent: InodeNr::ROOT.0, children: BTreeMap::new() };
         tree.insert_as(LOST_AND_FOUND, InodeNr::ROOT.0, b"lost+found", Node::new(lost, kind));
-        let mut contents = Contents::new(Rc::new(layout), target);
+        let mut contents = Contents::new(Rc::new(layout), Buffer::new(target));
         if draft.is_none() {
             contents.put_files()?;
         }
@@ -84,7 +84,6 @@ impl<'a> Builder<'a> {
             contents,
             tree,
             attributes: Attributes::default(),
-            pending: Pending::new(),
             dirty: RunSet::default(),
             draft,
         })
@@ -109,7 +108,6 @@ impl<'a> Builder<'a> {
         for (block, bytes) in self.attributes.blocks(&self.contents.layout.geometry) {
             self.contents.write(block, &bytes)?;
         }
-        self.pending.flush(self.contents.target)?;
         self.clean()?;
         let inodes = nodes.into_iter().map(|(nr, node)| (nr, node.record));
         let contents = match &self.draft {
@@ -119,7 +117,7 @@ impl<'a> Builder<'a> {
             },
             Some(draft) => {
                 let layout = draft.settle(&self.contents.space, inodes_end)?;
-                let mut contents = Contents::new(Rc::new(layout), self.contents.target);
+                let mut contents = Contents::new(Rc::new(layout), self.contents.buffer);
                 contents.put_files()?;
                 contents.inodes.extend(inodes);
                 contents
@@ -193,9 +191,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Inodes are gone: so is what they had.
-    fn release(&mut self, gone: Vec<Node>) -> Result<()> {
-        // Or data that waits would overwrite what takes its place.
-        self.pending.flush(self.contents.target)?;
+    fn release(&mut self, gone: Vec<Node>) {
         for node in gone {
             let shared = node.shared.and_then(|key| self.attributes.release(&key));
             let runs = node.runs.into_iter().chain(shared.map(|start| Run { start, len: 1 }));
@@ -204,7 +200,6 @@ impl<'a> Builder<'a> {
                 self.contents.space.give_back(run);
             }
         }
-        Ok(())
     }
 
     /// A directory that no entry has spoken of.
@@ -336,8 +331,7 @@ impl<'a> Builder<'a> {
             (len, data),
             content,
             &mut self.contents.space,
-            &mut self.pending,
-            self.contents.target,
+            &mut self.contents.buffer,
             layout.block_size(),
         )?;
         self.map(nr, node, &pieces)
@@ -385,19 +379,19 @@ impl<'a> Builder<'a> {
             ));
         }
         let gone = self.tree.remove(dir, name);
-        self.release(gone)
+        self.release(gone);
+        Ok(())
     }
 
     /// Take away what came before, in a directory or under a name.
-    fn remove(&mut self, dir: u32, names: Vec<Box<[u8]>>) -> Result<()> {
+    fn remove(&mut self, dir: u32, names: Vec<Box<[u8]>>) {
         for name in names {
             // It is the file system's own, whatever layer says that it is to go.
             if self.tree.child(dir, &name) != Some(LOST_AND_FOUND) {
                 let gone = self.tree.remove(dir, &name);
-                self.release(gone)?;
+                self.release(gone);
             }
         }
-        Ok(())
     }
 }
 
@@ -411,14 +405,19 @@ impl Sink for Builder<'_> {
         let new_dir = self.new_dir();
         match &entry.kind {
             Kind::Whiteout => {
-                if let Some((dir, name)) = self.tree.place(&entry.path, Missing::Leave, &new_dir)? {
-                    self.remove(dir, vec![name.into()])?;
+                match self.tree.place(&entry.path, Missing::Leave, &new_dir) {
+                    Ok(Some((dir, name))) => self.remove(dir, vec![name.into()]),
+                    // A file stands where the directory was: what was below is gone already.
+                    Ok(None) | Err(Error::NotADirectory(_)) => {}
+                    Err(error) => return Err(error),
                 }
                 return Ok(());
             }
             Kind::Opaque => {
-                if let Some(dir) = self.tree.find(&entry.path, &new_dir)? {
-                    self.remove(dir, self.tree.names(dir))?;
+                match self.tree.find(&entry.path, &new_dir) {
+                    Ok(Some(dir)) => self.remove(dir, self.tree.names(dir)),
+                    Ok(None) | Err(Error::NotADirectory(_)) => {}
+                    Err(error) => return Err(error),
                 }
                 return Ok(());
             }

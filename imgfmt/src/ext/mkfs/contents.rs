@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use zerocopy::IntoBytes;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ext::checksum;
 use crate::ext::feature::Incompat;
 use crate::ext::inode::FileType;
+use crate::ext::mkfs::buffer::Buffer;
 use crate::ext::mkfs::directory::{self, Named, Place};
 use crate::ext::mkfs::inodes::{Record, map_flag};
 use crate::ext::mkfs::layout::Layout;
@@ -16,7 +17,6 @@ use crate::ext::mkfs::map::{self, Map, Piece};
 use crate::ext::mkfs::reserved;
 use crate::ext::mkfs::runs::Run;
 use crate::ext::mkfs::space::Space;
-use crate::ext::mkfs::target::Target;
 use crate::ext::nr::InodeNr;
 
 /// Number of the journal's inode.
@@ -31,16 +31,16 @@ const ORPHAN_MAGIC: u32 = 0x0B10_CA04;
 /// A layout on its way to the target: inodes in memory, all else written as soon as it is known.
 pub(super) struct Contents<'a> {
     pub(super) layout: Rc<Layout>,
-    pub(super) target: &'a mut dyn Target,
+    pub(super) buffer: Buffer<'a>,
     pub(super) space: Space,
     pub(super) inodes: BTreeMap<u32, Record>,
 }
 
 impl<'a> Contents<'a> {
     /// Nothing yet.
-    pub(super) fn new(layout: Rc<Layout>, target: &'a mut dyn Target) -> Self {
+    pub(super) fn new(layout: Rc<Layout>, buffer: Buffer<'a>) -> Self {
         let space = layout.space.clone();
-        Self { layout, target, space, inodes: BTreeMap::new() }
+        Self { layout, buffer, space, inodes: BTreeMap::new() }
     }
 
     /// Write the files without a name.
@@ -58,9 +58,7 @@ impl<'a> Contents<'a> {
     /// Write at the start of a block.
     pub(super) fn write(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
         let offset = block * self.layout.block_size();
-        self.target
-            .write_at(offset, bytes)
-            .map_err(|e| Error::io(format!("writing block {block}"), e))
+        self.buffer.write(offset, bytes)
     }
 
     /// Map `pieces` in an inode, and count its blocks. Returns those of the map.

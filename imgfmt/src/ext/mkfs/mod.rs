@@ -45,6 +45,7 @@
 //! another device, and what nobody makes any more.
 
 mod attributes;
+mod buffer;
 mod builder;
 mod contents;
 mod data;

@@ -8,7 +8,7 @@
 //! without   super, 64 … │ room for tables │ data … │ group 1: super … │ room for tables │ data … │ journal │ free
 //! ```
 //! With `flex_bg` tables stand behind the data. Without it each group's have to lie in it, and how many inodes there will
-//! be is not known: so each group begins with room for one inode for each 8 KiB. What is not needed of that becomes free
+//! be is not known: so each group begins with room for one inode for each 4 KiB. What is not needed of that becomes free
 //! blocks; where it is too little, there are more groups. A first pass over the archive would save those, and cost
 //! that pass: of a pipe there is none.
 //!
@@ -22,16 +22,14 @@ use crate::ext::mkfs::layout::Layout;
 use crate::ext::mkfs::options::{Inodes, Options};
 use crate::ext::mkfs::place;
 use crate::ext::mkfs::runs::RunSet;
-use crate::ext::mkfs::shape::Shape;
+use crate::ext::mkfs::shape::{Shape, bytes_per_inode};
 use crate::ext::mkfs::space::Space;
 use crate::ext::mkfs::superblock;
 
 /// Bytes that the descriptors are to have room for.
 const REACH: u64 = 512 << 30;
-/// Without `flex_bg`: so many bytes have an inode.
-const BYTES_PER_INODE: u64 = 8192;
-/// So many bytes that are left free have an inode.
-const FREE_BYTES_PER_INODE: u64 = 16384;
+/// Without `flex_bg`: so many bytes have an inode, which is the most that a file system of any size has by default.
+const BYTES_PER_INODE: u64 = 4096;
 
 /// What is to be left free, when the size is not given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,8 +143,10 @@ impl Draft {
         let inodes = match self.options.inodes {
             Inodes::Count(count) => u64::from(count.max(inodes_end)),
             _ => {
-                let spare = wanted_free * shape.block_size / FREE_BYTES_PER_INODE;
-                u64::from(inodes_end) + u64::from(inodes_end / 16) + 16 + spare
+                let ratio = bytes_per_inode(&self.options, blocks * shape.block_size);
+                let spare = wanted_free * shape.block_size / ratio;
+                let needed = u64::from(inodes_end) + u64::from(inodes_end / 16) + 16 + spare;
+                needed.max(blocks * shape.block_size / ratio)
             }
         };
         let per_group = inodes.div_ceil(shape.group_count);

@@ -268,18 +268,25 @@ fn inode_size(options: &Options, block_size: u64, features: Features) -> Result<
     Ok(size.into())
 }
 
-fn inodes(options: &Options, shape: &Shape) -> u64 {
-    let ratio = match options.inodes {
-        Inodes::Count(count) => return u64::from(count.max(FIRST_INODE + 1)),
-        Inodes::Ratio(ratio) => ratio,
-        Inodes::Default => match options.size {
+/// How many bytes have an inode in a file system of `size` bytes, as `mke2fs.conf` has it by default.
+pub(super) fn bytes_per_inode(options: &Options, size: u64) -> u64 {
+    match options.inodes {
+        Inodes::Ratio(ratio) => ratio.max(1024),
+        _ => match size {
             size if size < 3 * MIB => 8192,
             size if size < 512 * MIB => 4096,
             size if size < 4 * TIB => 16384,
             size if size < 16 * TIB => 32768,
             _ => 65536,
         },
-    };
+    }
+}
+
+fn inodes(options: &Options, shape: &Shape) -> u64 {
+    if let Inodes::Count(count) = options.inodes {
+        return u64::from(count.max(FIRST_INODE + 1));
+    }
+    let ratio = bytes_per_inode(options, options.size);
     let count = shape.block_count * shape.block_size / ratio.max(shape.block_size);
     count.clamp((FIRST_INODE + 1).into(), u32::MAX.into())
 }

@@ -327,10 +327,10 @@ fn write_superblocks(
     }
     sb.block_group_nr = 0.into();
     let bytes = sealed(&mut sb, geometry);
-    contents
-        .target
-        .write_at(OFFSET, &bytes)
-        .map_err(|e| crate::Error::io("writing the superblock", e))
+    // Until then there is no file system.
+    contents.buffer.flush()?;
+    contents.buffer.write(OFFSET, &bytes)?;
+    contents.buffer.flush()
 }
 
 fn sealed(sb: &mut Superblock, geometry: &Geometry) -> Vec<u8> {

@@ -11,16 +11,6 @@ pub trait Target {
     /// # Errors
     /// Those of the host; [`io::ErrorKind::UnexpectedEof`] where there is no such range.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// Write the first `len` bytes of `buffer` at `offset`, now or later but in the order of all writes. Returns a buffer as
-    /// long as this one, which may hold anything.
-    ///
-    /// # Errors
-    /// As [`write_at`](Self::write_at), or those of an earlier write.
-    fn write_buffer(&mut self, offset: u64, buffer: Vec<u8>, len: usize) -> io::Result<Vec<u8>> {
-        self.write_at(offset, &buffer[..len])?;
-        Ok(buffer)
-    }
 }
 
 impl Target for File {
@@ -61,15 +51,6 @@ impl Target for Window<'_> {
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
-
-    fn write_buffer(&mut self, offset: u64, buffer: Vec<u8>, len: usize) -> io::Result<Vec<u8>> {
-        match offset.checked_add(len as u64) {
-            Some(end) if end <= self.len => {
-                self.target.write_buffer(self.start + offset, buffer, len)
-            }
-            _ => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
 }
 
 impl std::fmt::Debug for Window<'_> {
@@ -92,8 +73,7 @@ mod tests {
         window.write_at(3, &[1]).expect("the last byte of it");
         assert!(window.write_at(3, &[2, 2]).is_err());
         assert!(window.write_at(u64::MAX, &[2]).is_err());
-        window.write_buffer(0, vec![3, 4], 1).expect("the first byte of it");
-        assert!(window.write_buffer(3, vec![3, 4], 2).is_err());
+        window.write_at(0, &[3]).expect("the first byte of it");
         assert_eq!(bytes, [0, 0, 3, 0, 0, 1, 0, 0]);
     }
 }

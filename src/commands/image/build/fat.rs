@@ -43,8 +43,7 @@ pub(super) fn make(
     };
     let fail = |error: Error| output::failure(&error);
     output.reach(len)?;
-    let file = output.file().map_err(|e| output::failure(&Error::io("writing it", e)))?;
-    let bytes = Bytes { file: &file, start: output.start, len };
+    let bytes = Bytes { file: output.file(), start: output.start, len };
     let label = volume.label.as_deref();
     let made = imgfmt::fat::format(Window::whole(&bytes), id, label).map_err(fail)?;
     bytes.write(&made).map_err(fail)?;

@@ -425,7 +425,8 @@ fn is_of_image(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"./").unwrap_or(name);
     let mut parts = name.split(|&byte| byte == b'/');
     let first = parts.next().unwrap_or_default();
-    let hex = first.strip_suffix(b".json").unwrap_or(first);
+    // `HEX.json` is a configuration; `HEX.tar` a layer, as skopeo names it.
+    let hex = first.strip_suffix(b".json").or_else(|| first.strip_suffix(b".tar")).unwrap_or(first);
     let is_digest = hex.len() == 64 && hex.iter().all(u8::is_ascii_hexdigit);
     is_digest
         || matches!(
@@ -468,12 +469,19 @@ mod tests {
         let digest = "0123456789abcdef".repeat(4);
         let layer = format!("{digest}/layer.tar");
         let config = format!("{digest}.json");
-        for name in
-            ["blobs/sha256/ab", "./index.json", "manifest.json", "oci-layout", &layer, &config]
-        {
+        let plain = format!("{digest}.tar");
+        for name in [
+            "blobs/sha256/ab",
+            "./index.json",
+            "manifest.json",
+            "oci-layout",
+            &layer,
+            &config,
+            &plain,
+        ] {
             assert!(is_of_image(name.as_bytes()), "{name}");
         }
-        for name in ["etc/", "./", "index.html", "blob", "0123/layer.tar"] {
+        for name in ["etc/", "./", "index.html", "blob", "0123/layer.tar", "0123.tar"] {
             assert!(!is_of_image(name.as_bytes()), "{name}");
         }
     }

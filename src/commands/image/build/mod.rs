@@ -14,7 +14,6 @@ mod made;
 mod output;
 mod raw;
 mod swap;
-mod writer;
 
 use std::process::ExitCode;
 

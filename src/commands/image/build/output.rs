@@ -1,32 +1,27 @@
-//! The image in the making: a file beside its target under a temporary name, `.NAME.XXXXXX.partial`, that is synced and
-//! then renamed. Dropping it removes it; only SIGKILL or a loss of power leaves one behind, safe to remove.
+//! The image in the making: a file that appears under its name when it is whole ([`Staged`]), written at any offset.
 
-use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::Error;
 use imgfmt::ext::mkfs::Target;
-use tempfile::NamedTempFile;
 
-use super::writer::Writer;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
+use crate::newfile::{Existing, Staged, cannot_write, directory_of, there};
 
 /// Where an image will be.
 pub(super) struct Place {
     target: PathBuf,
-    directory: PathBuf,
-    force: bool,
+    existing: Existing,
 }
 
 /// A file that is being filled.
 pub(super) struct Output {
     place: Place,
-    file: NamedTempFile,
-    writer: Writer,
+    staged: Staged,
     /// Where what is written begins, in bytes.
     pub(super) start: u64,
 }
@@ -43,7 +38,7 @@ impl Output {
                 return Err(Failure::new(format!("`{shown}` is there, and is no file"))
                     .hint("choose another name with `-o`"));
             }
-            Ok(_) if !force => return Err(exists(target)),
+            Ok(_) if !force => return Err(there(target)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::host("cannot look at", target, &error)),
@@ -51,70 +46,44 @@ impl Output {
         if target.file_name().is_none() {
             return Err(Failure::new(format!("`{shown}` is no name of a file")));
         }
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = parent.unwrap_or(Path::new(".")).to_owned();
-        Ok(Place { target: target.to_owned(), directory, force })
+        let existing = if force { Existing::Replace } else { Existing::Keep };
+        Ok(Place { target: target.to_owned(), existing })
     }
 
     /// Make it so long that a volume of `len` bytes fits from here on.
     pub(super) fn reach(&mut self, len: u64) -> Result<()> {
         let end = self.start + len;
-        let file = self.file.as_file();
+        let file = self.staged.file();
         let reached = file.metadata().and_then(|meta| match meta.len() < end {
             true => file.set_len(end),
             false => Ok(()),
         });
-        reached.map_err(|e| Failure::host("cannot write", &self.place.target, &e))
+        reached.map_err(|e| cannot_write(&self.place.target, &e))
     }
 
     /// The file, to be read and written.
-    pub(super) fn file(&mut self) -> io::Result<File> {
-        self.writer.wait()?.try_clone()
+    pub(super) fn file(&self) -> &File {
+        self.staged.file()
     }
 
     /// End it: `len` bytes, synced, under its name.
-    pub(super) fn publish(mut self, len: u64) -> Result<()> {
-        let Place { target, directory, force } = self.place;
-        let fail = |error: &io::Error| Failure::host("cannot write", &target, error);
-        self.writer.wait().map_err(|e| fail(&e))?;
-        let file = self.file.as_file();
-        file.set_len(len).and_then(|()| file.sync_all()).map_err(|e| fail(&e))?;
-        interrupt::check()?;
-        let renamed = match force {
-            true => self.file.persist(&target),
-            false => self.file.persist_noclobber(&target),
-        };
-        match renamed {
-            Ok(_) => {}
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(exists(&target));
-            }
-            Err(error) => return Err(fail(&error.error)),
-        }
-        File::open(&directory).and_then(|dir| dir.sync_all()).map_err(|e| fail(&e))
+    pub(super) fn publish(self, len: u64) -> Result<()> {
+        let Place { target, existing } = self.place;
+        self.staged.file().set_len(len).map_err(|e| cannot_write(&target, &e))?;
+        self.staged.publish(existing)
     }
 }
 
 impl Place {
     /// The directory that the image will lie in.
     pub(super) fn directory(&self) -> &Path {
-        &self.directory
+        directory_of(&self.target)
     }
 
     /// Begin, with a file of this mode, of which the umask takes its share.
     pub(super) fn create(self, mode: u32) -> Result<Output> {
-        let mut prefix = OsString::from(".");
-        prefix.push(self.target.file_name().expect("`beside` saw to it"));
-        prefix.push(".");
-        let file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(".partial")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(&self.directory)
-            .map_err(|e| Failure::host("cannot write to", &self.directory, &e))?;
-        let writer = file.as_file().try_clone().map(Writer::new);
-        let writer = writer.map_err(|e| Failure::host("cannot write to", &self.directory, &e))?;
-        Ok(Output { place: self, file, writer, start: 0 })
+        let staged = Staged::with_mode(&self.target, mode)?;
+        Ok(Output { place: self, staged, start: 0 })
     }
 }
 
@@ -123,20 +92,8 @@ impl Target for Output {
         if interrupt::asked() {
             return Err(io::Error::other(Error::Stopped));
         }
-        self.writer.write(self.start + offset, bytes)
+        self.staged.file().write_all_at(bytes, self.start + offset)
     }
-
-    fn write_buffer(&mut self, offset: u64, buffer: Vec<u8>, len: usize) -> io::Result<Vec<u8>> {
-        if interrupt::asked() {
-            return Err(io::Error::other(Error::Stopped));
-        }
-        self.writer.write_buffer(self.start + offset, buffer, len)
-    }
-}
-
-fn exists(target: &Path) -> Failure {
-    Failure::new(format!("`{}` is there already", target.display()))
-        .hint("choose another name with `-o`, or replace it with `--force`")
 }
 
 /// What went wrong with what is written.
