@@ -23,8 +23,8 @@ impl Transaction<'_> {
     /// nothing.
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) where the image used a block for two things, which shows only now;
-    /// [`Error::Io`](crate::Error::Io) where the superblock's neighbours cannot be read.
+    /// [`Error::Corrupt`] where the image used a block for two things, which shows only now;
+    /// [`Error::Io`] where the superblock's neighbours cannot be read.
     pub fn finish(mut self) -> Result<Changes> {
         if self.is_nothing() {
             return Ok(Changes::new());
@@ -41,8 +41,8 @@ impl Transaction<'_> {
     /// the journal (`jbd2`), which is replayed before if it has to be; a file system without one gets an undo file.
     ///
     /// # Errors
-    /// Those of [`Transaction::finish`]; [`Error::NoSpace`](crate::Error::NoSpace) with both numbers where the journal has
-    /// no room for the edit; [`Error::Unsupported`](crate::Error::Unsupported) where a crash could leave more than a replay
+    /// Those of [`Transaction::finish`]; [`Error::NoSpace`] with both numbers where the journal has
+    /// no room for the edit; [`Error::Unsupported`] where a crash could leave more than a replay
     /// of the journal mends.
     pub fn finish_in_place(self) -> Result<InPlace> {
         self.guarded(false)
