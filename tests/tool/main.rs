@@ -9,6 +9,7 @@ mod image_archive;
 mod image_archive_hostile;
 mod image_build;
 mod image_build_oci;
+mod image_build_sources;
 mod image_convert;
 mod image_convert_refusals;
 mod image_files;

@@ -50,7 +50,11 @@ pub(super) fn settle(work: &mut Work<'_>, volume: &Volume) -> Result<u64> {
         let wanted = tree.clusters(cluster_len) + spare(free, len).div_ceil(cluster_len);
         match wanted.checked_sub(count.into()) {
             None | Some(0) => return Ok(len),
-            Some(missing) => len += missing * cluster_len,
+            // Of what is added a share stays free, of 90 percent at most.
+            Some(missing) => {
+                let more = (missing * cluster_len).saturating_mul(100);
+                len = len.saturating_add(more / (100 - u64::from(free.percent)));
+            }
         }
     }
     Err(Failure::new("no length of a FAT serves for what goes into it")
@@ -131,6 +135,12 @@ impl Sink for Tree {
             _ => return Ok(()),
         };
         if !lower.is_empty() {
+            // Archives need not name the directories above; those of what is there are there.
+            let mut above = split(&lower).0;
+            while !above.is_empty() && !self.0.contains_key(above) {
+                self.0.insert(above.to_vec(), None);
+                above = split(above).0;
+            }
             self.0.insert(lower, len);
         }
         Ok(())

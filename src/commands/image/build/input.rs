@@ -174,6 +174,21 @@ impl Input {
         }
     }
 
+    /// Refuse to make the image in a directory that goes into it: what is half made would, too.
+    pub(super) fn check_apart(&self, place: &Path) -> Result<()> {
+        let apart = match (self.is_walked(), self.path.canonicalize(), place.canonicalize()) {
+            (true, Ok(source), Ok(place)) => !place.starts_with(source),
+            _ => true,
+        };
+        match apart {
+            true => Ok(()),
+            false => {
+                Err(Failure::new(format!("the image would lie in its own source {}", self.name()))
+                    .hint("name a place outside of it with `-o`"))
+            }
+        }
+    }
+
     /// Whether its times are the host's own.
     pub(super) fn is_host(&self) -> bool {
         matches!(self.kind, Kind::Dir)
@@ -312,6 +327,12 @@ impl Input {
             .map_err(|e| fail(&e))?;
         copy(&mut from, spool.as_file_mut()).map_err(|e| failed(self, &e))?;
         spool.as_file().rewind().map_err(|e| fail(&e))?;
+        // One member with such a name makes no image; and what was read of a pipe is gone.
+        if reading.format.is_none()
+            && !is_container_image(spool.as_file()).map_err(|e| failed(self, &e))?
+        {
+            return Ok(Kind::Tar(spool.into_file()));
+        }
         let path = spool.path().to_owned();
         self.oci(path, Some(spool), reading)
     }

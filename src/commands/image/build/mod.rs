@@ -52,6 +52,9 @@ pub(super) fn run(args: &ImageBuildArgs, talk: Talk) -> Result<ExitCode> {
     let place = Output::beside(&args.output, args.force)?;
     let reading = Reading { format: args.format, platform: args.platform.clone() };
     let inputs = Inputs::open_all(&volumes, &reading, place.directory())?;
+    for input in inputs.iter().flat_map(|inputs| &inputs.all) {
+        input.check_apart(place.directory())?;
+    }
     let mode = inputs.iter().fold(0o666, |mode, inputs| mode & inputs.mode());
     let mut output = place.create(mode)?;
     let bar = Progress::new(args.quiet).bar("build");

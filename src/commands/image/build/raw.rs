@@ -10,6 +10,7 @@ use super::made::VolumeMade;
 use super::output::{self, Output};
 use crate::build::{Size, Type, Volume};
 use crate::failure::{Failure, Result};
+use crate::interrupt;
 
 /// Bytes that are copied at once.
 const PIECE_LEN: usize = 256 << 10;
@@ -32,14 +33,18 @@ pub(super) fn make(
             if count == 0 {
                 break;
             }
-            let written = output.write_at(end, &piece[..count]);
-            written.map_err(|e| output::failure(&Error::io("writing it", e)))?;
-            end += count as u64;
+            interrupt::check()?;
             if let Size::Bytes(len) = volume.size
-                && end > len
+                && end + count as u64 > len
             {
                 return Err(Failure::new(format!("{} is longer than {len} bytes", input.name())));
             }
+            // Holes stay holes.
+            if piece[..count].iter().any(|&byte| byte != 0) {
+                let written = output.write_at(end, &piece[..count]);
+                written.map_err(|e| output::failure(&Error::io("writing it", e)))?;
+            }
+            end += count as u64;
         }
     }
     let len = match volume.size {
