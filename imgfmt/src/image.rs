@@ -22,6 +22,7 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::host;
 use crate::in_place::{Disk, Guard, InPlace};
+use crate::locked::Locked;
 use crate::reserve::{self, Reservation, Way};
 use crate::storage::{Reader, Storage};
 use crate::undo_file;
@@ -29,7 +30,7 @@ use crate::undo_file;
 /// A raw image, opened read-only under a shared lock, read with `pread`.
 #[derive(Debug)]
 pub struct Image {
-    file: File,
+    file: Locked,
     path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
@@ -42,7 +43,7 @@ impl Image {
     /// [`Error::NotAnImage`] for anything but a regular file, [`Error::Busy`] where somebody may be writing to it,
     /// [`Error::Interrupted`] where an edit in place was, and has to be undone.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = open_regular(path, OpenOptions::new().read(true))?;
+        let file = Locked(open_regular(path, OpenOptions::new().read(true))?);
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => return Err(locked(&file, path)),
             // Reading needs no lock where there are none to be had.
@@ -120,14 +121,14 @@ impl Storage for Image {
         if offset >= self.len {
             return Ok(None);
         }
-        let start = match rustix::fs::seek(&self.file, SeekFrom::Data(offset)) {
+        let start = match rustix::fs::seek(&*self.file, SeekFrom::Data(offset)) {
             Ok(start) => start,
             Err(Errno::NXIO) => return Ok(None),
             // A host that knows nothing of holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => offset,
             Err(error) => return Err(error.into()),
         };
-        let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
+        let end = rustix::fs::seek(&*self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
         Ok((start < self.len).then(|| start..end.min(self.len)))
     }
 }
@@ -135,9 +136,10 @@ impl Storage for Image {
 /// A raw image, opened for an edit under an exclusive lock, mapped.
 #[derive(Debug)]
 pub struct ImageMut {
-    file: File,
-    path: PathBuf,
+    // Dropped before the lock ends.
     map: MmapMut,
+    file: Locked,
+    path: PathBuf,
 }
 
 impl ImageMut {
@@ -155,7 +157,7 @@ impl ImageMut {
     /// # Errors
     /// Those of [`ImageMut::open`].
     pub fn open_recovered(path: &Path) -> Result<(Self, Recovered)> {
-        let file = open_regular(path, OpenOptions::new().read(true).write(true))?;
+        let file = Locked(open_regular(path, OpenOptions::new().read(true).write(true))?);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(locked(&file, path)),

@@ -104,6 +104,7 @@ pub mod fat;
 mod host;
 pub mod image;
 pub mod in_place;
+mod locked;
 pub mod probe;
 pub mod qcow2;
 mod reserve;
