@@ -58,6 +58,29 @@ fn a_fat_has_the_share_free_that_was_asked_for() {
 }
 
 #[test]
+fn an_image_in_use_is_not_replaced() {
+    let site = Site::new();
+    sh(&site, "mkdir root && echo old > x.img");
+    let file = std::fs::File::open(site.path("x.img")).unwrap();
+    file.lock().unwrap();
+    let said = site.fails(&["image", "build", "--force", "-o", "x.img", "root"]);
+    assert!(said.starts_with("error: image `x.img` is in use: "), "{said}");
+    assert_eq!(sh(&site, "cat x.img"), "old\n");
+}
+
+#[test]
+fn a_second_name_in_a_fat_is_a_copy_piece_by_piece() {
+    let site = Site::new();
+    sh(
+        &site,
+        "mkdir t && head -c 9000001 /dev/urandom > t/a && ln t/a t/b && tar -C t -cf t.tar a b",
+    );
+    site.succeeds(&["image", "build", "--type", "vfat", "-o", "x.img", "t.tar"]);
+    run("fsck.fat", "dosfstools", &["-n", site.path("x.img").to_str().unwrap()]);
+    sh(&site, "mcopy -i x.img ::a 1 && mcopy -i x.img ::b 2 && cmp t/a 1 && cmp t/a 2");
+}
+
+#[test]
 fn holes_of_raw_bytes_stay_holes() {
     let site = Site::new();
     sh(

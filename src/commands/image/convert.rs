@@ -126,13 +126,8 @@ fn refuse_target(args: &ImageConvertArgs, disk: &Layer) -> Result<Existing> {
         let what = format!("`{}` is {what}: it is not replaced", target.display());
         return Err(Failure::new(what).hint("choose another name"));
     }
-    match Image::open(target) {
-        // Its user would go on with what has no name any more; an undo file would outlive its image.
-        Err(e @ (Error::Busy(_) | Error::Interrupted(_) | Error::ForeignUndo { .. })) => {
-            Err(open::failure(target, &e))
-        }
-        _ => Ok(Existing::Replace),
-    }
+    open::check_idle(target)?;
+    Ok(Existing::Replace)
 }
 
 /// The work, and where it is shown.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use imgfmt::compressed;
 use imgfmt::qcow2::{self, Layer};
-use imgfmt::{Image, Storage};
+use imgfmt::{Error, Image, Storage};
 use tempfile::TempDir;
 
 use crate::facts::form::Form;
@@ -52,6 +52,20 @@ pub(super) fn open(path: &Path, progress: Progress) -> Result<Opened> {
     })?;
     let raw = Layer::Raw(Image::open(&unpacked).map_err(fail)?);
     Ok(Opened { raw, form, _scratch: Some(scratch), _packed: Some(image) })
+}
+
+/// Look whether the image at `target` may be replaced.
+///
+/// # Errors
+/// Where it is in use, or an edit of it is unfinished: its user would go on with what has no name any more, and an undo
+/// file would outlive its image.
+pub(super) fn check_idle(target: &Path) -> Result<()> {
+    match Image::open(target) {
+        Err(e @ (Error::Busy(_) | Error::Interrupted(_) | Error::ForeignUndo { .. })) => {
+            Err(failure(target, &e))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The disk that `image` holds, which is not compressed. Backing files lie in its directory or in one of `allowed`.

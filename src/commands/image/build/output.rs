@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use imgfmt::Error;
 use imgfmt::ext::mkfs::Target;
 
+use crate::commands::image::open;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::newfile::{Existing, Staged, cannot_write, directory_of, there};
@@ -39,7 +40,7 @@ impl Output {
                     .hint("choose another name with `-o`"));
             }
             Ok(_) if !force => return Err(there(target)),
-            Ok(_) => {}
+            Ok(_) => open::check_idle(target)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Failure::host("cannot look at", target, &error)),
         }
