@@ -4,6 +4,8 @@
 //! closed, and a process that forks leaves a copy in its child up to the child's exec, however soon the parent closes its
 //! own. Giving the lock back by name ends it for all copies.
 
+#![forbid(unsafe_code)]
+
 use std::fs::File;
 use std::ops::Deref;
 
