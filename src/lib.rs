@@ -24,4 +24,5 @@ pub mod report;
 pub mod size;
 pub mod snippet;
 pub mod visible;
+pub mod writeback;
 pub mod xmf;

@@ -5,13 +5,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
+use crate::writeback::Writeback;
 
 /// Create `path`, which must not exist, for reading and writing by us, and by others only where all `originals` are open
 /// to them as well; the umask takes its share as ever.
@@ -33,6 +34,7 @@ fn mode_like(originals: &[&Path]) -> io::Result<u32> {
 pub struct Staged {
     file: NamedTempFile,
     target: PathBuf,
+    writeback: Writeback,
 }
 
 /// What is done about a file that has the name already.
@@ -63,12 +65,18 @@ impl Staged {
             .permissions(Permissions::from_mode(mode))
             .tempfile_in(directory_of(target))
             .map_err(|e| fail(&e))?;
-        Ok(Self { file, target: target.into() })
+        Ok(Self { file, target: target.into(), writeback: Writeback::default() })
     }
 
     /// The file, to be written.
     pub fn file(&self) -> &File {
         self.file.as_file()
+    }
+
+    /// Write at `offset`, in bytes, and let it go to the disk while more is made.
+    pub fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.as_file().write_all_at(bytes, offset)?;
+        self.writeback.wrote(self.file.as_file(), bytes.len())
     }
 
     /// Its name for the time being.
@@ -78,8 +86,9 @@ impl Staged {
 
     /// Sync it and give it its name.
     pub fn publish(self, existing: Existing) -> Result<()> {
-        let Self { file, target } = self;
+        let Self { file, target, writeback } = self;
         let fail = |e: &io::Error| cannot_write(&target, e);
+        writeback.finish().map_err(|e| fail(&e))?;
         file.as_file().sync_all().map_err(|e| fail(&e))?;
         // A sync takes its time.
         interrupt::check()?;

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use imgfmt::Error;
@@ -93,7 +92,7 @@ impl Target for Output {
         if interrupt::asked() {
             return Err(io::Error::other(Error::Stopped));
         }
-        self.staged.file().write_all_at(bytes, self.start + offset)
+        self.staged.write_all_at(bytes, self.start + offset)
     }
 }
 
