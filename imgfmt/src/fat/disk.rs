@@ -28,7 +28,7 @@ impl<'a> Overlay<'a> {
 
     /// A device for one edit. What it writes is lost unless [`Overlay::keep`] gets it.
     pub(super) fn device(&self) -> Device<'_, 'a> {
-        Device { overlay: self, written: Blocks::new(), position: 0 }
+        Device { overlay: self, written: Blocks::new(), position: 0, near: None }
     }
 
     pub(super) fn keep(&mut self, written: Written) {
@@ -69,6 +69,9 @@ pub(super) struct Device<'o, 'a> {
     overlay: &'o Overlay<'a>,
     written: Blocks,
     position: u64,
+    /// The block of the volume that was read last. The crate follows a chain by reading its links one by one, two or
+    /// four bytes each, and most of them lie beside the one before.
+    near: Option<(u64, Vec<u8>)>,
 }
 
 impl Device<'_, '_> {
@@ -114,6 +117,15 @@ impl Device<'_, '_> {
         Ok(())
     }
 
+    /// A block that no edit has changed.
+    fn unchanged(&mut self, nr: u64) -> io::Result<&[u8]> {
+        let near = match self.near.take() {
+            Some(near) if near.0 == nr => near,
+            _ => (nr, self.overlay.block(nr)?),
+        };
+        Ok(&self.near.insert(near).1)
+    }
+
     /// The block at the position, the place in it, and how many of `len` bytes are in it.
     fn here(&self, len: usize) -> (u64, usize, usize) {
         let nr = self.position / BLOCK;
@@ -133,7 +145,7 @@ impl Read for Device<'_, '_> {
         let held = self.written.get(&nr).or_else(|| self.overlay.blocks.get(&nr));
         match held {
             Some(block) => buf[..count].copy_from_slice(&block[at..at + count]),
-            None => self.overlay.volume.read_at(self.position, &mut buf[..count])?,
+            None => buf[..count].copy_from_slice(&self.unchanged(nr)?[at..at + count]),
         }
         self.position += count as u64;
         Ok(count)

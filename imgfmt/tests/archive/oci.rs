@@ -154,6 +154,22 @@ fn an_image_in_a_file_system_is_what_its_layers_say() {
 }
 
 #[test]
+fn a_blob_that_is_a_named_pipe_is_refused_and_not_waited_for() {
+    let layout = two_layers(&["h"]);
+    let blobs = layout.path().join("blobs/sha256");
+    for blob in std::fs::read_dir(&blobs).expect("blobs") {
+        let blob = blob.expect("a blob").path();
+        let kept = std::fs::read(&blob).expect("its bytes");
+        std::fs::remove_file(&blob).expect("removed");
+        run("mkfifo", &[text(&blob)]);
+        let error = read(layout.path(), "amd64").expect_err("a pipe").to_string();
+        assert!(error.ends_with("` is no file"), "{error}");
+        std::fs::remove_file(&blob).expect("removed");
+        std::fs::write(&blob, kept).expect("put back");
+    }
+}
+
+#[test]
 fn a_platform_is_chosen_or_all_are_listed() {
     let layout = Layout::new();
     let blob = layout.blob(TAR, &layer(&["amd"]));

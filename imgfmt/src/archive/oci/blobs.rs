@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -152,17 +152,22 @@ impl Blobs {
         let mut path = TreePath::new(name.as_bytes()).map_err(wrong)?;
         let (file, members) = match self {
             Self::Dir(root) => {
-                let file =
-                    File::open(root.join(path.as_path())).map_err(|error| match error.kind() {
-                        io::ErrorKind::NotFound => wrong("is missing"),
-                        _ => Error::io(
-                            format!("open `{}`", root.join(path.as_path()).display()),
-                            error,
-                        ),
-                    })?;
-                let left =
-                    file.metadata().map_err(|e| Error::io(format!("open `{name}`"), e))?.len();
-                return Ok(Part { file, offset: 0, left });
+                let full = root.join(path.as_path());
+                let failed = |error| Error::io(format!("open `{}`", full.display()), error);
+                // A named pipe would be waited for, until somebody writes to it.
+                let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+                let file = match File::options().read(true).custom_flags(nonblock).open(&full) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        return Err(wrong("is missing"));
+                    }
+                    Err(error) => return Err(failed(error)),
+                };
+                let meta = file.metadata().map_err(failed)?;
+                return match meta.is_file() {
+                    true => Ok(Part { file, offset: 0, left: meta.len() }),
+                    false => Err(wrong("is no file")),
+                };
             }
             Self::Tar { file, members } => (file, members),
         };

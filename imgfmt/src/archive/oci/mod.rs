@@ -65,14 +65,24 @@ impl OciSource {
     }
 }
 
-/// Go's name for what this was built for.
+/// Go's name for what this was built for (`GOARCH`).
 fn this_machine() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
+    go_name(std::env::consts::ARCH, cfg!(target_endian = "little"))
+}
+
+/// Go's name for a machine, by Rust's, which does not tell the order of bytes.
+fn go_name(machine: &'static str, is_little_endian: bool) -> &'static str {
+    match (machine, is_little_endian) {
+        ("x86_64", _) => "amd64",
+        ("x86", _) => "386",
+        ("aarch64", _) => "arm64",
+        ("powerpc64", true) => "ppc64le",
+        ("powerpc64", false) => "ppc64",
+        ("loongarch64", _) => "loong64",
+        ("mips", true) => "mipsle",
+        ("mips64", true) => "mips64le",
+        // `arm`, `riscv64`, `s390x`, and the others of MIPS, are named alike.
+        (other, _) => other,
     }
 }
 
@@ -211,5 +221,27 @@ fn read_capped(from: impl Read, cap: u64) -> Result<Vec<u8>> {
     match bytes.len() as u64 > cap {
         true => Err(Error::Archive(format!("JSON of more than {cap} bytes"))),
         false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::go_name;
+
+    #[test]
+    fn machines_have_the_names_that_go_gives_them() {
+        for (machine, is_little_endian, expected) in [
+            ("x86_64", true, "amd64"),
+            ("aarch64", true, "arm64"),
+            ("powerpc64", true, "ppc64le"),
+            ("powerpc64", false, "ppc64"),
+            ("loongarch64", true, "loong64"),
+            ("mips64", true, "mips64le"),
+            ("mips64", false, "mips64"),
+            ("riscv64", true, "riscv64"),
+            ("s390x", false, "s390x"),
+        ] {
+            assert_eq!(go_name(machine, is_little_endian), expected);
+        }
     }
 }

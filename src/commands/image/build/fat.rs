@@ -24,8 +24,8 @@ use super::output::{self, Output};
 use crate::build::{Type, Volume};
 use crate::failure::{Failure, Result};
 
-/// Bytes of content that are given to a file at once.
-const PIECE_LEN: u64 = 4 << 20;
+/// Bytes of content that are given to a file at once: its chain is followed to the end for each of them.
+const PIECE_LEN: u64 = 16 << 20;
 /// Bytes of content after which edits are written.
 const FLUSH_LEN: u64 = 32 << 20;
 

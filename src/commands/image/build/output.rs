@@ -8,7 +8,7 @@ use imgfmt::Error;
 use imgfmt::ext::mkfs::Target;
 
 use crate::commands::image::open;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::newfile::{Existing, Staged, cannot_write, directory_of, there};
 
@@ -105,7 +105,15 @@ pub(super) fn failure(error: &Error) -> Failure {
         Error::Stopped => Failure::Interrupted { edited: Vec::new() },
         Error::NoSpace(what) => Failure::new(format!("it does not fit: {what}"))
             .hint("give it more room with `--size`; `--size auto` takes what it needs"),
-        Error::Io { source, .. } => Failure::host("cannot write", Path::new("the image"), source),
+        Error::Io { source, .. } => {
+            let failed = Failure::new(format!("cannot write the image: {}", plain(source)));
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    failed.hint("make room on the host, or choose another place with `-o`")
+                }
+                _ => failed,
+            }
+        }
         _ => Failure::new(error.to_string()),
     }
 }
