@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use imgfmt::archive::{Kind, TreePath, Xattr};
-use imgfmt::ext::mkfs::{Free, Kind as Type, Options, Room};
+use imgfmt::ext::mkfs::{Free, Inodes, Kind as Type, Options, Room};
 
 use crate::populate::{bare, file, fill, fill_warned, options};
 use crate::support::{run, run_ok};
@@ -227,4 +227,37 @@ fn default_acls_are_the_kernels() {
         });
         image.fsck();
     }
+}
+
+/// An inode for less than a block is one for each block, as `mke2fs -i` has it, and no group has more than its bitmap.
+#[test]
+fn a_ratio_of_inodes_holds_where_the_size_is_yet_to_be_known() {
+    for (features, ratio) in [
+        ("", 1024),
+        ("", 4096),
+        ("", 65536),
+        ("", u64::MAX),
+        ("^flex_bg", 1024),
+        ("^flex_bg", 4096),
+        ("^flex_bg", 65536),
+        ("^flex_bg", u64::MAX),
+    ] {
+        let options = Options { inodes: Inodes::Ratio(ratio), ..options(Type::Ext4, 0, features) };
+        let entries = (0..40).map(|i| file(&format!("d/{i}"), 10_000));
+        let (image, layout) = fill(&options, Room::Auto(Free::default()), entries)
+            .unwrap_or_else(|e| panic!("{features} {ratio}: {e}"));
+        image.fsck();
+        assert!(u64::from(layout.inode_count()) >= layout.len() / ratio.max(4096), "{layout:?}");
+        assert!(layout.len() < 2 << 30, "{features} {ratio}: {layout:?}");
+    }
+}
+
+#[test]
+fn more_free_room_than_there_can_be_is_refused_by_its_number() {
+    let room = Room::Auto(Free { bytes: u64::MAX, percent: 0 });
+    let refusal = fill(&options(Type::Ext4, 0, ""), room, [file("a", 1)]).err();
+    assert_eq!(
+        refusal.expect("too much").to_string(),
+        "18446744073709551615 bytes left free: 549755813888 are the most that a size of `auto` can have"
+    );
 }

@@ -315,6 +315,11 @@ fn what_does_not_fit_or_go_together_is_refused() {
             "no space left in the file system of the image: 4294967295 inodes are too many for 1024 blocks of 1024 bytes",
         ),
         (
+            Options { block_size: Some(1024), ..base(1 << 57) },
+            "no space left in the file system of the image: 17179869184 groups of 8192 blocks: 32 bits do not count their \
+             inodes, of which each has 8 at least",
+        ),
+        (
             Options { journal_size: Some(8 * MIB), ..base(4 * MIB) },
             "no space left in the file system of the image: a journal of 8192 blocks does not fit 3804 free ones",
         ),
