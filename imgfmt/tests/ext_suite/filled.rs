@@ -261,3 +261,35 @@ fn more_free_room_than_there_can_be_is_refused_by_its_number() {
         "18446744073709551615 bytes left free: 549755813888 are the most that a size of `auto` can have"
     );
 }
+
+/// `e2fsck` counts the inodes of each block, and a block has 1,024 at most.
+#[test]
+fn files_of_the_same_attributes_share_blocks_of_them() {
+    let labelled = |i: u32| {
+        let (mut entry, bytes) = bare(&format!("d/{i}"), Kind::Fifo);
+        entry.xattrs = vec![Xattr { name: b"user.a".into(), value: vec![5; 600] }];
+        (entry, bytes)
+    };
+    let blocks_of = |entries: Vec<_>| {
+        let (image, _) = fill(&options(Type::Ext4, 0, ""), Room::Auto(Free::default()), entries)
+            .expect("it fits");
+        image.fsck();
+        let numbers: String = (11..3000).map(|nr| format!("stat <{nr}>\n")).collect();
+        let requests = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(requests.path(), numbers).expect("requests");
+        let plain = |path: &std::path::Path| path.to_str().expect("a plain path").to_owned();
+        let told = run_ok("debugfs", &["-f", &plain(requests.path()), &plain(&image.path())]);
+        let named = told.lines().filter_map(|line| line.strip_prefix("File ACL: "));
+        let mut all: Vec<String> = named.map(str::to_owned).filter(|nr| nr != "0").collect();
+        all.sort_unstable();
+        let mut counts: Vec<usize> = all.chunk_by(|a, b| a == b).map(<[String]>::len).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let all: Vec<_> = (0..2500).map(labelled).collect();
+    assert_eq!(blocks_of(all.clone()), [452, 1024, 1024]);
+    // Most of the second block and all of the third go, and more come.
+    let gone = (1100..2500).map(|i| bare(&format!("d/{i}"), Kind::Whiteout));
+    let more = (5000..5010).map(labelled);
+    assert_eq!(blocks_of(all.into_iter().chain(gone).chain(more).collect()), [10, 76, 1024]);
+}
