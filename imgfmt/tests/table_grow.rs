@@ -147,7 +147,7 @@ fn a_gpt_of_4096_byte_sectors_grows() {
     let mut disk = made.write().unwrap().into_inner();
     disk.resize(48 * MIB as usize, 0);
     let enlarged = table::enlarge(&disk, 1).unwrap().expect("there is room");
-    for (offset, bytes) in enlarged.changes().iter() {
+    for (offset, bytes) in enlarged.in_place().steps().flat_map(imgfmt::Changes::iter) {
         let at = usize::try_from(offset).unwrap();
         disk[at..at + bytes.len()].copy_from_slice(bytes);
     }

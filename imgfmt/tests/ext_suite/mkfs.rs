@@ -162,13 +162,12 @@ fn odd_sizes_are_sound_or_refused() {
 #[test]
 fn sixteen_tebibytes_are_some_megabytes() {
     let options = options((Kind::Ext4, (16 << 40) - 4096, 0, "", 0));
-    let layout = Layout::new(&options).expect("it fits 48 bits");
-    assert_eq!(layout.groups().len(), 131_072);
     let image = make(&options);
     let used = std::fs::metadata(image.path()).expect("an image").blocks() * 512;
     // Descriptors are 8 MiB, and so is each of their 16 backups; the bitmaps are mostly not written.
     assert!(used < 300 * MIB, "{used}");
     let head = run_ok("dumpe2fs", &["-h", image.path().to_str().expect("a plain path")]);
+    // 131,072 groups.
     assert!(head.contains("Inode count:              536870912"), "{head}");
     if std::env::var_os("AUTOXEN_LONG").is_some() {
         image.fsck();
