@@ -39,8 +39,11 @@ fn what_is_laid_out_is_what_is_read_and_sgdisk_and_sfdisk_find_no_fault() {
     );
     named.partitions[1].label = Some("W\u{fc}rzel".into());
     named.partitions[1].bootable = true;
+    let mut active = disk(Kind::Gpt, None, &[("linux", Bytes(1)), ("linux", Bytes(1))]);
+    active.partitions.iter_mut().for_each(|wanted| wanted.bootable = true);
     for disk in [
         named,
+        active,
         disk(Kind::Gpt, Some(64 * MIB), &[("root", Rest)]),
         disk(Kind::Gpt, Some(5 << 40), &[("esp", Bytes(MIB)), ("root", Rest)]),
         disk(Kind::Gpt, None, &many),
@@ -151,4 +154,23 @@ fn the_root_of_every_processor_that_sfdisk_knows_is_a_root() {
         roots += usize::from(is_root);
     }
     assert!(roots >= 15, "{list}");
+}
+
+/// `sgdisk -v` does not look at it.
+#[test]
+fn the_protective_record_covers_what_that_of_sgdisk_covers() {
+    for len in [64 * MIB, 5 << 40] {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = sparse_file(directory.path(), "ours.img", len);
+        let theirs = sparse_file(directory.path(), "theirs.img", len);
+        write(&lay_out(&disk(Kind::Gpt, Some(len), &[("root", Share::Rest)])).unwrap(), &ours);
+        run("sgdisk", &["-n", "1:2048:0", text(&theirs)]);
+        // Type, first and count of sectors of the first entry.
+        let entry = |path: &Path| {
+            let mut bytes = [0; 12];
+            fs::File::open(path).unwrap().read_exact_at(&mut bytes, 446 + 4).unwrap();
+            (bytes[0], bytes[4..].to_vec())
+        };
+        assert_eq!(entry(&ours), entry(&theirs));
+    }
 }

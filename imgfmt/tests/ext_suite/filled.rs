@@ -293,3 +293,42 @@ fn files_of_the_same_attributes_share_blocks_of_them() {
     let more = (5000..5010).map(labelled);
     assert_eq!(blocks_of(all.into_iter().chain(gone).chain(more).collect()), [10, 76, 1024]);
 }
+
+/// As `df` has it: what root alone may take is not free.
+#[test]
+fn as_many_bytes_are_left_free_as_were_asked_for() {
+    for bytes in [1, 100_000, 3 * MIB, 50 * MIB] {
+        for features in ["", "^flex_bg", "orphan_file"] {
+            let room = Room::Auto(Free { bytes, percent: 0 });
+            let (image, _) = fill(&options(Type::Ext4, 0, features), room, [file("a", 700_000)])
+                .expect("it grows");
+            let path = image.path();
+            let told = run_ok("dumpe2fs", &["-h", path.to_str().expect("a plain path")]);
+            let count = |name: &str| -> u64 {
+                let line = told.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+                line.trim().parse().expect("a number")
+            };
+            let free =
+                (count("Free blocks:") - count("Reserved block count:")) * count("Block size:");
+            assert!(free >= bytes, "{features} {bytes}: {free}\n{told}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_in_free_blocks_of_what_a_layer_took_away() {
+    let secret = b"nobody is to read this".repeat(1000);
+    let taken_away = || {
+        let (mut entry, _) = file("secret", 0);
+        entry.kind = Kind::File { len: secret.len() as u64, data: imgfmt::archive::Data::Whole };
+        [(entry, secret.clone()), bare("secret", Kind::Whiteout), file("a", 10)]
+    };
+    for room in [Room::Fixed, Room::Auto(Free { bytes: 0, percent: 0 })] {
+        let (image, _) =
+            fill(&options(Type::Ext4, 8 * MIB, ""), room, taken_away()).expect("it fits");
+        image.fsck();
+        let bytes = std::fs::read(image.path()).expect("the image");
+        let found = bytes.windows(22).any(|window| window == &secret[..22]);
+        assert!(!found, "{room:?}");
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use imgfmt::ext::mkfs::{Inodes, Kind, Layout, Options, Profile, Window, write};
@@ -341,5 +341,42 @@ fn what_does_not_fit_or_go_together_is_refused() {
     ] {
         let refusal = Layout::new(&options).expect_err("it cannot be made");
         assert_eq!(refusal.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_last_group_is_left_out_where_mke2fs_leaves_it_out() {
+    let blocks_of = |blocks: u64| {
+        Layout::new(&options((Kind::Ext4, blocks * 4096, 4096, "", 0)))
+            .expect("it fits")
+            .block_count()
+    };
+    // One group, and so many blocks of a second one.
+    let rest = (1..4096).find(|rest| blocks_of(32_768 + rest) > 32_768).expect("enough for tables");
+    let image = TestImage::sparse(0);
+    let path = image.path();
+    for blocks in [32_768 + rest - 1, 32_768 + rest] {
+        let wanted = blocks.to_string();
+        let path = path.to_str().expect("a plain path");
+        let told = run_ok("mke2fs", &["-n", "-F", "-t", "ext4", "-b", "4096", path, &wanted]);
+        let expected = format!("Creating filesystem with {} 4k blocks", blocks_of(blocks));
+        assert!(told.contains(&expected), "{expected}\n{told}");
+    }
+}
+
+#[test]
+fn each_copy_of_the_superblock_says_which_group_it_is_in() {
+    let case = (Kind::Ext4, 100 * MIB, 1024, "", 0);
+    let (ours, theirs) = (make(&options(case)), by_mke2fs(case));
+    for group in [0_u16, 1, 3, 5, 7, 9] {
+        // `s_block_group_nr`, 90 bytes into the superblock, which is the first block of its group.
+        let number = |image: &TestImage| {
+            let mut bytes = [0; 2];
+            let file = File::open(image.path()).expect("the image");
+            let at = (1 + 8192 * u64::from(group)) * 1024 + 90;
+            file.read_exact_at(&mut bytes, at).expect("a superblock");
+            u16::from_le_bytes(bytes)
+        };
+        assert_eq!((number(&ours), number(&theirs)), (group, group));
     }
 }
