@@ -109,9 +109,8 @@ fn what_does_not_fit_is_refused_by_name() {
             "partition 1 of the list: it takes the rest of a disk that has no length",
         ),
         (gpt(None, &[("root", Bytes(u64::MAX))]), "partitions that no disk is large enough for"),
-        // Ends where the last whole mebibyte does: no room for the copy of the table.
         (
-            gpt(None, &[("root", Bytes(u64::MAX - 2 * MIB + 1))]),
+            gpt(None, &[("root", Bytes(i64::MAX.unsigned_abs() - MIB + 1))]),
             "partitions that no disk is large enough for",
         ),
         (gpt(None, &[("root", Bytes(0))]), "partition 1 of the list: it has no length"),

@@ -93,10 +93,8 @@ pub fn lay_out(disk: &Disk) -> Result<Layout> {
     let end = places.last().map_or(ALIGNMENT, |&(start, len)| start + len);
     let len = match disk.len {
         Some(len) => len,
-        None => {
-            let end = end.checked_add(tail(disk));
-            end.and_then(|end| end.checked_next_multiple_of(ALIGNMENT)).ok_or_else(too_large)?
-        }
+        // Half of 64 bits is what places() takes.
+        None => (end + tail(disk)).next_multiple_of(ALIGNMENT),
     };
     if disk.kind == Kind::Mbr && len / 512 > u64::from(u32::MAX) + 1 {
         return refused(format!("an MBR does not reach to the end of {len} bytes; a GPT does"));

@@ -351,11 +351,12 @@ fn a_last_group_is_left_out_where_mke2fs_leaves_it_out() {
             .expect("it fits")
             .block_count()
     };
-    // One group, and so many blocks of a second one.
-    let rest = (1..4096).find(|rest| blocks_of(32_768 + rest) > 32_768).expect("enough for tables");
+    // Five groups, and so many blocks of a sixth one: 512 MiB and more, with inodes for each 16 KiB.
+    let five = 5 * 32_768;
+    let rest = (1..4096).find(|rest| blocks_of(five + rest) > five).expect("enough for tables");
     let image = TestImage::sparse(0);
     let path = image.path();
-    for blocks in [32_768 + rest - 1, 32_768 + rest] {
+    for blocks in [five + rest - 1, five + rest] {
         let wanted = blocks.to_string();
         let path = path.to_str().expect("a plain path");
         let told = run_ok("mke2fs", &["-n", "-F", "-t", "ext4", "-b", "4096", path, &wanted]);
