@@ -64,7 +64,14 @@ impl InPlace {
 
     /// The same in several steps, no two of which change the same bytes: should the undo file be lost, or somebody look who
     /// knows nothing of it, each step has found those before it whole.
+    ///
+    /// # Panics
+    /// Where two steps do change the same bytes: a defect of the caller, never of an image.
     pub(crate) fn undo_in_order(steps: Vec<Changes>) -> Self {
+        let mut ranges: Vec<(u64, u64)> = steps.iter().flat_map(Changes::ranges).collect();
+        ranges.sort_unstable();
+        let apart = ranges.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0);
+        assert!(apart, "two steps change the same bytes");
         Self { steps, free_steps: 0, guard: Guard::Undo, log_blocks: 0 }
     }
 
@@ -120,9 +127,7 @@ impl InPlace {
             return Ok(());
         }
         if self.guard == Guard::Undo {
-            let mut guarded = Changes::new();
-            self.steps.iter().skip(self.free_steps).for_each(|step| guarded.extend(step.clone()));
-            let undo = undo::encode(disk, &guarded)?;
+            let undo = undo::encode(disk, &self.steps[self.free_steps..])?;
             disk.keep_undo(&undo)?;
         }
         for step in self.steps.iter().filter(|step| !step.is_empty()) {

@@ -48,9 +48,9 @@ fn digest(bytes: &[u8]) -> u64 {
     CRC64.checksum(bytes)
 }
 
-/// An undo file for `changes`, which lie within `image`.
-pub(crate) fn encode(image: &dyn Storage, changes: &Changes) -> Result<Vec<u8>> {
-    let runs = page_runs(changes.ranges(), SECTOR as u64, image.len());
+/// An undo file for all of `changes`, which lie within `image`; no two change the same bytes.
+pub(crate) fn encode(image: &dyn Storage, changes: &[Changes]) -> Result<Vec<u8>> {
+    let runs = page_runs(changes.iter().flat_map(Changes::ranges), SECTOR as u64, image.len());
     let len: u64 = runs.iter().map(|run| run.end - run.start).sum();
     if len > LEN_MAX / 2 {
         return Err(Error::Unsupported(format!(
@@ -68,7 +68,9 @@ pub(crate) fn encode(image: &dyn Storage, changes: &Changes) -> Result<Vec<u8>> 
         file.extend(run.start.to_le_bytes());
         file.extend((bytes.len() as u64).to_le_bytes());
         file.extend(&bytes);
-        changes.overlay(run.start, &mut bytes);
+        for changes in changes {
+            changes.overlay(run.start, &mut bytes);
+        }
         file.extend(bytes.chunks(SECTOR).flat_map(|sector| digest(sector).to_le_bytes()));
     }
     file.extend(digest(&file).to_le_bytes());
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn every_mix_of_old_and_new_sectors_is_rolled_back() {
         let (before, changes) = edit();
-        let file = encode(&before, &changes).expect("it fits");
+        let file = encode(&before, std::slice::from_ref(&changes)).expect("it fits");
         let undo = Undo::decode(&file).expect("it is sound");
         let mut after = before.clone();
         write(&mut after, &changes);
@@ -195,7 +197,8 @@ mod tests {
     #[test]
     fn a_sector_of_somebody_else_stops_all_of_it() {
         let (mut image, changes) = edit();
-        let undo = Undo::decode(&encode(&image, &changes).expect("it fits")).expect("sound");
+        let undo = Undo::decode(&encode(&image, std::slice::from_ref(&changes)).expect("it fits"))
+            .expect("sound");
         image[600] ^= 1;
         let refused = Err("byte 512 of the image was changed since".to_owned());
         assert_eq!(undo.roll_back(&image), refused);
@@ -207,7 +210,7 @@ mod tests {
     #[test]
     fn every_part_of_an_undo_file_and_every_wrong_bit_is_refused() {
         let (image, changes) = edit();
-        let file = encode(&image, &changes).expect("it fits");
+        let file = encode(&image, std::slice::from_ref(&changes)).expect("it fits");
         // 32 of the header, two runs of 16 and 1,024 and 464 bytes, a digest for each of 3 sectors, and that of all.
         assert_eq!(file.len(), 32 + 2 * 16 + 1024 + 464 + 3 * 8 + 8);
         for len in 0..file.len() {
@@ -223,7 +226,7 @@ mod tests {
     #[test]
     fn lies_under_a_right_digest_are_refused() {
         let (image, changes) = edit();
-        let file = encode(&image, &changes).expect("it fits");
+        let file = encode(&image, std::slice::from_ref(&changes)).expect("it fits");
         assert!(file.starts_with(MAGIC));
         for (at, lie, expected) in [
             (0x10, 1999, "a run lies past the end of the image"),

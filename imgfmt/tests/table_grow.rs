@@ -84,9 +84,13 @@ fn the_last_partition_reaches_the_new_end_and_nothing_else_changes() {
         // Within the image first, then to terabytes.
         for len in [64 * MIB, 100 * MIB + 512, 1 << 40] {
             set_len(&path, len);
+            let told = table::enlarge(&Image::open(&path).unwrap(), number).unwrap().expect("room");
             grow(&path, number);
             judge(&path, is_gpt);
             let after = read(&path);
+            let enlarged =
+                after.partitions.iter().find(|is| is.number == number).expect("it is there");
+            assert_eq!(told.len, enlarged.len);
             assert!(after.warnings.is_empty(), "{:?}", after.warnings);
             for (was, is) in before.partitions.iter().zip(&after.partitions) {
                 assert_eq!(
@@ -147,7 +151,7 @@ fn a_gpt_of_4096_byte_sectors_grows() {
     let mut disk = made.write().unwrap().into_inner();
     disk.resize(48 * MIB as usize, 0);
     let enlarged = table::enlarge(&disk, 1).unwrap().expect("there is room");
-    for (offset, bytes) in enlarged.changes().iter() {
+    for (offset, bytes) in enlarged.in_place().steps().flat_map(imgfmt::Changes::iter) {
         let at = usize::try_from(offset).unwrap();
         disk[at..at + bytes.len()].copy_from_slice(bytes);
     }

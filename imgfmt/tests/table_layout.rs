@@ -13,12 +13,12 @@ const MIB: u64 = 1 << 20;
 
 fn wanted(kind: Kind, name: &str, share: Share) -> Wanted {
     let kind = PartitionType::from_name(kind, name).expect("a known name");
-    Wanted { share, kind, label: None, uuid: None, bootable: false, attributes: 0 }
+    Wanted { share, kind, label: None, uuid: None, bootable: false }
 }
 
 fn disk(kind: Kind, len: Option<u64>, partitions: &[(&str, Share)]) -> Disk {
     let partitions = partitions.iter().map(|&(name, share)| wanted(kind, name, share)).collect();
-    Disk { kind, len, sector_len: 512, id: None, seed: 7, partitions }
+    Disk { kind, len, id: None, seed: 7, partitions }
 }
 
 fn write(layout: &Layout, path: &Path) {
@@ -39,9 +39,11 @@ fn what_is_laid_out_is_what_is_read_and_sgdisk_and_sfdisk_find_no_fault() {
     );
     named.partitions[1].label = Some("W\u{fc}rzel".into());
     named.partitions[1].bootable = true;
-    named.partitions[2].attributes = 1 << 63;
+    let mut active = disk(Kind::Gpt, None, &[("linux", Bytes(1)), ("linux", Bytes(1))]);
+    active.partitions.iter_mut().for_each(|wanted| wanted.bootable = true);
     for disk in [
         named,
+        active,
         disk(Kind::Gpt, Some(64 * MIB), &[("root", Rest)]),
         disk(Kind::Gpt, Some(5 << 40), &[("esp", Bytes(MIB)), ("root", Rest)]),
         disk(Kind::Gpt, None, &many),
@@ -107,8 +109,12 @@ fn what_does_not_fit_is_refused_by_name() {
             "partition 1 of the list: it takes the rest of a disk that has no length",
         ),
         (gpt(None, &[("root", Bytes(u64::MAX))]), "partitions that no disk is large enough for"),
+        (
+            gpt(None, &[("root", Bytes(i64::MAX.unsigned_abs() - MIB + 1))]),
+            "partitions that no disk is large enough for",
+        ),
         (gpt(None, &[("root", Bytes(0))]), "partition 1 of the list: it has no length"),
-        (label, "partition 1 of the list: names, UUIDs and attributes need a GPT"),
+        (label, "partition 1 of the list: names and UUIDs need a GPT"),
         (active, "2 active partitions; an MBR has one at most"),
         (
             disk(Kind::Mbr, Some(3 << 40), &[("linux", Rest)]),
@@ -128,7 +134,6 @@ fn types_have_the_names_that_people_know() {
     }
     let gpt = |name| PartitionType::from_name(Kind::Gpt, name);
     assert_eq!(gpt("esp"), gpt("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"));
-    assert_eq!(gpt("esp").unwrap().name(), Some("esp"));
     assert!(gpt("root").unwrap().is_root() && !gpt("linux").unwrap().is_root());
     assert!(!PartitionType::Mbr(0x83).is_root());
     assert_eq!(PartitionType::from_name(Kind::Mbr, "8e"), Some(PartitionType::Mbr(0x8e)));
@@ -148,4 +153,23 @@ fn the_root_of_every_processor_that_sfdisk_knows_is_a_root() {
         roots += usize::from(is_root);
     }
     assert!(roots >= 15, "{list}");
+}
+
+/// `sgdisk -v` does not look at it.
+#[test]
+fn the_protective_record_covers_what_that_of_sgdisk_covers() {
+    for len in [64 * MIB, 5 << 40] {
+        let directory = tempfile::tempdir().unwrap();
+        let ours = sparse_file(directory.path(), "ours.img", len);
+        let theirs = sparse_file(directory.path(), "theirs.img", len);
+        write(&lay_out(&disk(Kind::Gpt, Some(len), &[("root", Share::Rest)])).unwrap(), &ours);
+        run("sgdisk", &["-n", "1:2048:0", text(&theirs)]);
+        // Type, first and count of sectors of the first entry.
+        let entry = |path: &Path| {
+            let mut bytes = [0; 12];
+            fs::File::open(path).unwrap().read_exact_at(&mut bytes, 446 + 4).unwrap();
+            (bytes[0], bytes[4..].to_vec())
+        };
+        assert_eq!(entry(&ours), entry(&theirs));
+    }
 }

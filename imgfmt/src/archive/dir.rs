@@ -3,7 +3,7 @@
 //! Names come in the order of their bytes, each directory before what is in it. No symbolic link is followed, not even one
 //! that takes the place of a directory meanwhile: every step is an `openat` with `O_NOFOLLOW` from the directory above.
 //! The second name of a file is a hard link to the first. Holes are kept where the host's file system tells of them.
-//! A mount point is an empty directory, unless asked otherwise.
+//! A mount point is an empty directory.
 //!
 //! Owners are those of the host. Who is not root and packs files of their own wants [`Owned`](super::Owned).
 
@@ -23,20 +23,12 @@ use crate::error::{Error, Result};
 /// A directory, with all below it.
 pub struct DirSource {
     root: PathBuf,
-    across: bool,
 }
 
 impl DirSource {
     /// The directory at `root`, behind any symbolic links; it becomes the root of the entries.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), across: false }
-    }
-
-    /// With what is mounted in it.
-    #[must_use]
-    pub fn across_file_systems(mut self) -> Self {
-        self.across = true;
-        self
+        Self { root: root.into() }
     }
 }
 
@@ -49,8 +41,8 @@ struct Level {
 
 struct Walk<'a> {
     root: &'a Path,
-    /// Its device, unless others are walked too.
-    device: Option<u64>,
+    /// Its device: what lies on others is not walked.
+    device: u64,
     levels: Vec<Level>,
     /// The first name of each file that has more, by device and inode.
     names: HashMap<(u64, u64), TreePath>,
@@ -64,8 +56,12 @@ impl Source for DirSource {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(failed)?;
         let stat = rustix::fs::fstat(&fd).map_err(failed)?;
-        let device = (!self.across).then_some(stat.st_dev);
-        let mut walk = Walk { root: &self.root, device, levels: Vec::new(), names: HashMap::new() };
+        let mut walk = Walk {
+            root: &self.root,
+            device: stat.st_dev,
+            levels: Vec::new(),
+            names: HashMap::new(),
+        };
         walk.enter(fd, &stat, TreePath::root(), sink, warn)?;
         while let Some(level) = walk.levels.last_mut() {
             match level.names.pop() {
@@ -91,7 +87,7 @@ impl Walk<'_> {
         let entry = Entry { path, meta: meta(stat), xattrs, kind: Kind::Dir };
         sink.entry(&entry, &mut Content::new(&mut io::empty(), 0), warn)?;
         let path = entry.path;
-        if self.device.is_some_and(|device| device != stat.st_dev) {
+        if self.device != stat.st_dev {
             return Ok(());
         }
         let mut names =

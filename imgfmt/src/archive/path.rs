@@ -93,14 +93,6 @@ impl TreePath {
             None => Some((&[], &self.0)),
         }
     }
-
-    /// Whether it is `dir` or lies below it.
-    pub fn starts_with(&self, dir: &Self) -> bool {
-        match self.0.strip_prefix(dir.as_bytes()) {
-            Some(rest) => dir.is_root() || rest.first().is_none_or(|&byte| byte == b'/'),
-            None => false,
-        }
-    }
 }
 
 /// As people write it: `/etc/fstab`, and `/` for the root.
@@ -152,15 +144,5 @@ mod tests {
         for odd in [&b""[..], b".", b"..", b"a/b", b"a\0"] {
             assert_eq!(etc.join(odd), None, "{odd:?}");
         }
-    }
-
-    #[test]
-    fn a_longer_name_is_not_below_a_shorter_one() {
-        let path = |text: &str| TreePath::new(text.as_bytes()).expect("normal");
-        assert!(path("a/b").starts_with(&path("a")));
-        assert!(path("a").starts_with(&path("a")));
-        assert!(path("a").starts_with(&path("")));
-        assert!(!path("ab").starts_with(&path("a")));
-        assert!(!path("a").starts_with(&path("a/b")));
     }
 }

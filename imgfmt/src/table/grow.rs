@@ -36,13 +36,6 @@ impl Enlargement {
         Self { before: before.clone(), len, steps }
     }
 
-    /// What is to be written into a copy that nobody sees until it is whole.
-    pub fn changes(&self) -> Changes {
-        let mut all = Changes::new();
-        self.steps.iter().for_each(|step| all.extend(step.clone()));
-        all
-    }
-
     /// What is to be written where the image stands: a crash leaves the table as it was.
     pub fn in_place(&self) -> InPlace {
         InPlace::undo_in_order(self.steps.clone())

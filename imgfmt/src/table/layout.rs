@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Partitions begin at multiples of this.
 pub(super) const ALIGNMENT: u64 = 1 << 20;
+/// Bytes of a sector of a new table.
+pub(super) const SECTOR: u32 = 512;
 /// Entries of a new GPT.
 pub(super) const GPT_ENTRIES: u64 = 128;
 /// Letters of UTF-16 that a GPT's entry has room for.
@@ -48,8 +50,6 @@ pub struct Wanted {
     pub uuid: Option<Uuid>,
     /// The active flag of an MBR's entry, of which there is at most one; a GPT's legacy boot attribute.
     pub bootable: bool,
-    /// More attribute bits of a GPT's entry: 0 required, 60 read-only, 63 not mounted by itself…
-    pub attributes: u64,
 }
 
 /// A disk that is wanted.
@@ -59,8 +59,6 @@ pub struct Disk {
     pub kind: Kind,
     /// Its length in bytes; without one it is as long as it has to be.
     pub len: Option<u64>,
-    /// Bytes of a sector: 512, or 4096 with a GPT.
-    pub sector_len: u32,
     /// The disk's GUID; of an MBR its first four bytes, as a big-endian number, are the disk's signature.
     pub id: Option<Uuid>,
     /// Where identifiers that are not given come from.
@@ -78,14 +76,7 @@ pub struct Layout {
     pub table: Table,
     pub(super) id: Uuid,
     /// Of each partition of the table.
-    pub(super) entries: Vec<Entry>,
-}
-
-/// What a table's [`Partition`] does not say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) uuid: Uuid,
-    pub(super) attributes: u64,
+    pub(super) uuids: Vec<Uuid>,
 }
 
 fn refused<T>(what: impl Into<String>) -> Result<T> {
@@ -102,7 +93,8 @@ pub fn lay_out(disk: &Disk) -> Result<Layout> {
     let end = places.last().map_or(ALIGNMENT, |&(start, len)| start + len);
     let len = match disk.len {
         Some(len) => len,
-        None => (end + tail(disk)).checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX),
+        // Half of 64 bits is what places() takes.
+        None => (end + tail(disk)).next_multiple_of(ALIGNMENT),
     };
     if disk.kind == Kind::Mbr && len / 512 > u64::from(u32::MAX) + 1 {
         return refused(format!("an MBR does not reach to the end of {len} bytes; a GPT does"));
@@ -110,13 +102,13 @@ pub fn lay_out(disk: &Disk) -> Result<Layout> {
     let mut seed = Seed(disk.seed);
     let id = disk.id.unwrap_or_else(|| seed.next_uuid());
     let signature = signature(id);
-    let (mut partitions, mut entries) = (Vec::new(), Vec::new());
+    let (mut partitions, mut uuids) = (Vec::new(), Vec::new());
     for (index, (wanted, &(start, len))) in disk.partitions.iter().zip(&places).enumerate() {
         if disk.kind == Kind::Mbr && disk.partitions.len() > 4 && index == 3 {
             let start = start - ALIGNMENT;
             let kind = PartitionType::Mbr(EXTENDED);
             partitions.push(mbr_partition(signature, 4, (start, end - start), kind, false));
-            entries.push(Entry { uuid: Uuid::nil(), attributes: 0 });
+            uuids.push(Uuid::nil());
         }
         let number = u32::try_from(partitions.len() + 1).expect("they were counted");
         let uuid = wanted.uuid.unwrap_or_else(|| seed.next_uuid());
@@ -134,15 +126,15 @@ pub fn lay_out(disk: &Disk) -> Result<Layout> {
                 bootable: wanted.bootable,
             },
         });
-        entries.push(Entry { uuid, attributes: wanted.attributes });
+        uuids.push(uuid);
     }
     let shown = match disk.kind {
         Kind::Gpt => id.to_string(),
         Kind::Mbr => format!("{signature:08x}"),
     };
-    let (kind, sector_len) = (disk.kind, disk.sector_len);
+    let (kind, sector_len) = (disk.kind, SECTOR);
     let table = Table { kind, id: shown, sector_len, partitions, warnings: Vec::new() };
-    Ok(Layout { len, table, id, entries })
+    Ok(Layout { len, table, id, uuids })
 }
 
 /// The signature of an MBR. 0 means none.
@@ -165,10 +157,6 @@ fn mbr_partition(
 /// What the table has no room for.
 fn check(disk: &Disk) -> Result<()> {
     let count = disk.partitions.len();
-    match (disk.kind, disk.sector_len) {
-        (_, 512) | (Kind::Gpt, 4096) => {}
-        (_, len) => return refused(format!("a partition table for sectors of {len} bytes")),
-    }
     let most = if disk.kind == Kind::Gpt { GPT_ENTRIES as usize } else { MBR_MAX - 1 };
     if count > most {
         return refused(format!("{count} partitions; the table has room for {most}"));
@@ -202,8 +190,8 @@ fn check_one(disk: &Disk, wanted: &Wanted) -> Result<(), &'static str> {
         Err("it takes the rest of a disk that has no length")
     } else if is_gpt != matches!(wanted.kind, PartitionType::Gpt(_)) {
         Err("its type is one of another kind of table")
-    } else if !is_gpt && (!label.is_empty() || wanted.uuid.is_some() || wanted.attributes != 0) {
-        Err("names, UUIDs and attributes need a GPT")
+    } else if !is_gpt && (!label.is_empty() || wanted.uuid.is_some()) {
+        Err("names and UUIDs need a GPT")
     } else if label.encode_utf16().count() > LABEL_MAX || label.contains('\0') {
         Err("its name has more than 36 letters, or a zero in it")
     } else if matches!(wanted.kind, PartitionType::Mbr(kind) if kind == 0 || kind == 0xee || mbr::is_extended(kind))
@@ -219,10 +207,7 @@ fn check_one(disk: &Disk, wanted: &Wanted) -> Result<(), &'static str> {
 fn tail(disk: &Disk) -> u64 {
     match disk.kind {
         Kind::Mbr => 0,
-        Kind::Gpt => {
-            (GPT_ENTRIES * 128).next_multiple_of(disk.sector_len.into())
-                + u64::from(disk.sector_len)
-        }
+        Kind::Gpt => GPT_ENTRIES * 128 + u64::from(SECTOR),
     }
 }
 

@@ -92,15 +92,6 @@ impl PartitionType {
         TYPES.iter().map(|(name, ..)| *name)
     }
 
-    /// What people call it.
-    pub fn name(&self) -> Option<&'static str> {
-        let is_it = |&&(_, guid, byte): &&(&str, Uuid, u8)| match self {
-            Self::Gpt(own) => *own == guid,
-            Self::Mbr(own) => *own == byte,
-        };
-        TYPES.iter().find(is_it).map(|(name, ..)| *name)
-    }
-
     /// Whether it says that it is the root of a Linux system, for whatever kind of processor. In an MBR none does.
     pub fn is_root(&self) -> bool {
         matches!(self, Self::Gpt(own) if ROOTS.contains(own))

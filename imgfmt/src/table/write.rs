@@ -9,12 +9,12 @@ use std::io;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 
-use super::layout::{ALIGNMENT, Layout, signature};
+use super::layout::{self, ALIGNMENT, Layout, signature};
 use super::{Kind, Partition, PartitionType, mbr};
 use crate::changes::Changes;
 use crate::error::{Error, Result};
 
-const SECTOR: usize = 512;
+const SECTOR: usize = layout::SECTOR as usize;
 /// Attribute bit 2: legacy BIOS bootable.
 const LEGACY_BOOTABLE: u64 = 1 << 2;
 
@@ -31,9 +31,8 @@ impl Layout {
     }
 
     fn gpt(&self) -> Result<Changes, gpt::GptError> {
-        let sector_len = u64::from(self.table.sector_len);
-        let lb_size =
-            if sector_len == 512 { LogicalBlockSize::Lb512 } else { LogicalBlockSize::Lb4096 };
+        let sector_len = SECTOR as u64;
+        let lb_size = LogicalBlockSize::Lb512;
         let mut sparse = Sparse { len: self.len, position: 0, sectors: BTreeMap::new() };
         let covered = u32::try_from(self.len / sector_len - 1).unwrap_or(u32::MAX);
         ProtectiveMBR::with_lb_size(covered)
@@ -42,7 +41,7 @@ impl Layout {
         let config = gpt::GptConfig::new().writable(true).logical_block_size(lb_size);
         let mut disk = config.create_from_device(sparse, Some(self.id))?;
         let mut entries = BTreeMap::new();
-        for (partition, entry) in self.table.partitions.iter().zip(&self.entries) {
+        for (partition, &part_guid) in self.table.partitions.iter().zip(&self.uuids) {
             let PartitionType::Gpt(guid) = partition.kind else { continue };
             let legacy = if partition.bootable { LEGACY_BOOTABLE } else { 0 };
             let part_type_guid = gpt::partition_types::Type {
@@ -53,10 +52,10 @@ impl Layout {
                 partition.number,
                 gpt::partition::Partition {
                     part_type_guid,
-                    part_guid: entry.uuid,
+                    part_guid,
                     first_lba: partition.start / sector_len,
                     last_lba: (partition.start + partition.len) / sector_len - 1,
-                    flags: entry.attributes | legacy,
+                    flags: legacy,
                     name: partition.label.clone().unwrap_or_default(),
                 },
             );

@@ -6,16 +6,11 @@ use imgfmt::archive::{ExtSource, Source, TarSink};
 use imgfmt::{Error, Image, Result, Volume, ext::Fs};
 
 use crate::judge::{Mount, run, sparse_file, text};
-use crate::support::{attributes, nasty_tree, of_dir, of_tar, sorted};
+use crate::support::{attributes, nasty_tree, of_dir, of_tar, sorted, unlocked};
 
-/// Open an image; between fork and exec, a child of another test holds our locks.
+/// Open an image to read it.
 pub(crate) fn opened<R>(path: &Path, f: impl FnOnce(&Fs<'_>) -> R) -> R {
-    let image = loop {
-        match Image::open(path) {
-            Err(Error::Busy(_)) => std::thread::yield_now(),
-            outcome => break outcome.expect("the image opens"),
-        }
-    };
+    let image = unlocked(|| Image::open(path)).expect("the image opens");
     f(&Fs::open(Volume::whole(&image)).expect("the file system opens"))
 }
 

@@ -1,6 +1,10 @@
 //! Archives that lie.
 
-use imgfmt::archive::TarSource;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+
+use imgfmt::Result;
+use imgfmt::archive::{Content, Entry, Sink, Source, TarSource, Warn};
 use tar::{EntryType, Header};
 
 use crate::judge::text;
@@ -142,7 +146,8 @@ fn what_means_nothing_is_left_out_with_a_warning() {
         member("list", b'D', b"Yname\0\0"),
     ]);
     let archive = [archive, b"garbage".to_vec()].concat();
-    let hash = "fb5c7f8eb9073cde";
+    // CRC-64 of the offset, eight zeros, and `x`.
+    let hash = "a77af8d4dae9a46c";
     assert_eq!(
         of_tar(&archive).expect("sound"),
         format!(
@@ -239,4 +244,47 @@ fn a_global_header_speaks_for_no_file_alone() {
     let large = member("x", b'g', &[b'\n'; 65537]);
     let error = of_tar(&whole(&[large])).expect_err("too large").to_string();
     assert!(error.ends_with("global PAX header of 65537 bytes, more than 65536"), "{error}");
+}
+
+/// A file that is skipped through says the same as a stream, wherever it ends.
+#[test]
+fn an_archive_in_a_file_is_cut_short_where_the_stream_is() {
+    struct Names(Vec<String>);
+    impl Sink for Names {
+        fn entry(&mut self, entry: &Entry, _: &mut Content<'_>, _: &mut Warn<'_>) -> Result<()> {
+            self.0.push(entry.path.to_string());
+            Ok(())
+        }
+    }
+    let large = member("large", b'0', &[7; 300_000]);
+    let archive = whole(&[member("a", b'0', b"x"), large, member("b", b'0', b"y")]);
+    let told = |mut source: TarSource<'_>| {
+        let mut names = Names(Vec::new());
+        let outcome = source.feed(&mut names, &mut |_| {}).map_err(|error| error.to_string());
+        (names.0, outcome)
+    };
+    // Within headers and contents, at their ends, and whole.
+    for len in [1, 512, 1024, 1100, 2000, 100_000, 301_567, 301_568, 302_080, archive.len()] {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&archive[..len]).expect("written");
+        let of_file = told(TarSource::of_file(&file).expect("a length"));
+        assert_eq!(of_file, told(TarSource::new(&archive[..len])), "{len}");
+        assert_eq!(of_file.1.is_ok(), len == archive.len(), "{of_file:?}");
+    }
+    // What nobody asks for is not read.
+    let file = tempfile::tempfile().expect("a file");
+    let header = patched(member("hole", b'0', b""), 124, b"10000000000\0");
+    file.write_all_at(&header, 0).expect("written");
+    file.write_all_at(&member("b", b'0', b"y"), (1 << 30) + 512).expect("written");
+    file.set_len((1 << 30) + 2560).expect("a length");
+    let bytes_read = || {
+        let counts = std::fs::read_to_string("/proc/thread-self/io").expect("the kernel counts");
+        let count = counts.strip_prefix("rchar: ").and_then(|rest| rest.lines().next());
+        count.and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    let before = bytes_read();
+    let (names, outcome) = told(TarSource::of_file(&file).expect("a length"));
+    // Twice what is read at once, and the counts themselves.
+    assert!(bytes_read() - before < 256 << 10, "{before}");
+    assert_eq!((names, outcome), (vec!["/hole".to_owned(), "/b".to_owned()], Ok(())));
 }

@@ -8,7 +8,7 @@ use imgfmt::{Error, ImageMut, Result, ext::Transaction};
 
 use crate::ext::opened;
 use crate::judge::{Mount, run, sparse_file, text};
-use crate::support::{attributes, bytes_of, nasty_tree, of_dir};
+use crate::support::{attributes, bytes_of, nasty_tree, of_dir, unlocked};
 
 fn blank(dir: &Path, options: &[&str]) -> PathBuf {
     let image = sparse_file(dir, "image", 64 << 20);
@@ -26,12 +26,7 @@ fn edit(image: &Path, f: impl FnOnce(&mut Transaction<'_>) -> Result<()>) -> Res
         f(&mut tx)?;
         tx.finish()
     })?;
-    let mut file = loop {
-        match ImageMut::open(image) {
-            Err(Error::Busy(_)) => std::thread::yield_now(),
-            outcome => break outcome?,
-        }
-    };
+    let mut file = unlocked(|| ImageMut::open(image))?;
     file.commit(&changes)?;
     drop(file);
     run("e2fsck", &["-fn", text(image)]);

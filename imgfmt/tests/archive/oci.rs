@@ -194,6 +194,35 @@ fn a_platform_is_chosen_or_all_are_listed() {
 }
 
 #[test]
+fn of_several_variants_it_is_the_highest_that_runs() {
+    let layout = Layout::new();
+    let images = [("arm", "v5"), ("arm", "v6"), ("arm", "v7"), ("ppc64", ""), ("ppc64le", "")];
+    let images = images.map(|(architecture, variant)| {
+        let blob = layout.blob(TAR, &layer(&[&format!("{architecture}{variant}")]));
+        let mut image = layout.image(architecture, &[blob]);
+        image["platform"] = json!({ "os": "linux", "architecture": architecture });
+        if !variant.is_empty() {
+            image["platform"]["variant"] = json!(variant);
+        }
+        image
+    });
+    layout.index(&images);
+    for (wanted, expected) in [
+        ("arm", "armv7 file"),
+        ("arm/v7", "armv7 file"),
+        ("arm/v6", "armv6 file"),
+        ("armel", "armv6 file"),
+        ("arm/v8", "armv7 file"),
+        ("ppc64", "ppc64 file"),
+        ("ppc64le", "ppc64le file"),
+    ] {
+        assert_eq!(read(layout.path(), wanted).expect(wanted), expected, "{wanted}");
+    }
+    let error = read(layout.path(), "arm/v4").expect_err("none").to_string();
+    assert!(error.starts_with("no image for linux/arm/v4; there is linux/"), "{error}");
+}
+
+#[test]
 fn what_is_damaged_or_missing_is_refused() {
     let broken = |change: &dyn Fn(&Layout, &Value)| {
         let layout = Layout::new();

@@ -1,20 +1,34 @@
 //! What the tests of archives share: a tree with all that is nasty, and a sink that writes down what it is given.
 
-use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::hash::Hasher;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 
-use imgfmt::Result;
+use crc::{CRC_64_XZ, Crc};
 use imgfmt::archive::{
     Content, Data, DirSource, Entry, Kind, Sink, Source, TarSource, Warn, unpack,
 };
+use imgfmt::{Error, Result};
 
 use crate::judge::{command, run, text};
+
+/// One that is the same everywhere and for ever: a test has a value of it.
+const HASH: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+
+/// Open an image, by `f`. Whoever had it as well (a loop device that is being given back, a child of another test between
+/// fork and exec) is let go on first; who keeps it fails the test.
+pub(crate) fn unlocked<T>(f: impl Fn() -> Result<T>) -> Result<T> {
+    for _ in 0..10_000 {
+        match f() {
+            Err(Error::Busy(_)) => std::thread::yield_now(),
+            outcome => return outcome,
+        }
+    }
+    f()
+}
 
 /// A sink that makes one line of each entry.
 #[derive(Default)]
@@ -32,7 +46,7 @@ impl Sink for Listing {
         match &entry.kind {
             Kind::File { len, data } => {
                 // Data at the same place, or zeros for holes: what a reader sees.
-                let mut hash = DefaultHasher::new();
+                let mut hash = HASH.digest();
                 let (mut bytes, mut at) = (Vec::new(), 0);
                 while content.left() > 0 {
                     let mut piece = vec![0; 1000];
@@ -45,14 +59,14 @@ impl Sink for Listing {
                     let data = &bytes[from..from + count];
                     from += count;
                     for (index, byte) in data.iter().enumerate().filter(|(_, byte)| **byte != 0) {
-                        hash.write_u64(run.offset + index as u64);
-                        hash.write_u8(*byte);
+                        hash.update(&(run.offset + index as u64).to_le_bytes());
+                        hash.update(&[*byte]);
                     }
                     at = run.offset + run.len;
                 }
                 assert!(at <= *len);
                 let holes = if *data == Data::Whole { "" } else { " sparse" };
-                write!(line, "file {len} {:016x}{holes}", hash.finish()).expect("text");
+                write!(line, "file {len} {:016x}{holes}", hash.finalize()).expect("text");
             }
             Kind::Symlink(target) => {
                 write!(line, "-> {:?}", OsStr::from_bytes(target)).expect("text");

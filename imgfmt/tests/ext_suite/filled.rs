@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use imgfmt::archive::{Kind, TreePath, Xattr};
-use imgfmt::ext::mkfs::{Free, Kind as Type, Options, Room};
+use imgfmt::ext::mkfs::{Free, Inodes, Kind as Type, Options, Room};
 
 use crate::populate::{bare, file, fill, fill_warned, options};
 use crate::support::{run, run_ok};
@@ -226,5 +226,109 @@ fn default_acls_are_the_kernels() {
             assert_eq!(said.matches("\nuser:1000:rw-").count(), 2, "{said}");
         });
         image.fsck();
+    }
+}
+
+/// An inode for less than a block is one for each block, as `mke2fs -i` has it, and no group has more than its bitmap.
+#[test]
+fn a_ratio_of_inodes_holds_where_the_size_is_yet_to_be_known() {
+    for (features, ratio) in [
+        ("", 1024),
+        ("", 4096),
+        ("", 65536),
+        ("", u64::MAX),
+        ("^flex_bg", 1024),
+        ("^flex_bg", 4096),
+        ("^flex_bg", 65536),
+        ("^flex_bg", u64::MAX),
+    ] {
+        let options = Options { inodes: Inodes::Ratio(ratio), ..options(Type::Ext4, 0, features) };
+        let entries = (0..40).map(|i| file(&format!("d/{i}"), 10_000));
+        let (image, layout) = fill(&options, Room::Auto(Free::default()), entries)
+            .unwrap_or_else(|e| panic!("{features} {ratio}: {e}"));
+        image.fsck();
+        assert!(u64::from(layout.inode_count()) >= layout.len() / ratio.max(4096), "{layout:?}");
+        assert!(layout.len() < 2 << 30, "{features} {ratio}: {layout:?}");
+    }
+}
+
+#[test]
+fn more_free_room_than_there_can_be_is_refused_by_its_number() {
+    let room = Room::Auto(Free { bytes: u64::MAX, percent: 0 });
+    let refusal = fill(&options(Type::Ext4, 0, ""), room, [file("a", 1)]).err();
+    assert_eq!(
+        refusal.expect("too much").to_string(),
+        "18446744073709551615 bytes left free: 549755813888 are the most that a size of `auto` can have"
+    );
+}
+
+/// `e2fsck` counts the inodes of each block, and a block has 1,024 at most.
+#[test]
+fn files_of_the_same_attributes_share_blocks_of_them() {
+    let labelled = |i: u32| {
+        let (mut entry, bytes) = bare(&format!("d/{i}"), Kind::Fifo);
+        entry.xattrs = vec![Xattr { name: b"user.a".into(), value: vec![5; 600] }];
+        (entry, bytes)
+    };
+    let blocks_of = |entries: Vec<_>| {
+        let (image, _) = fill(&options(Type::Ext4, 0, ""), Room::Auto(Free::default()), entries)
+            .expect("it fits");
+        image.fsck();
+        let numbers: String = (11..3000).map(|nr| format!("stat <{nr}>\n")).collect();
+        let requests = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(requests.path(), numbers).expect("requests");
+        let plain = |path: &std::path::Path| path.to_str().expect("a plain path").to_owned();
+        let told = run_ok("debugfs", &["-f", &plain(requests.path()), &plain(&image.path())]);
+        let named = told.lines().filter_map(|line| line.strip_prefix("File ACL: "));
+        let mut all: Vec<String> = named.map(str::to_owned).filter(|nr| nr != "0").collect();
+        all.sort_unstable();
+        let mut counts: Vec<usize> = all.chunk_by(|a, b| a == b).map(<[String]>::len).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let all: Vec<_> = (0..2500).map(labelled).collect();
+    assert_eq!(blocks_of(all.clone()), [452, 1024, 1024]);
+    // Most of the second block and all of the third go, and more come.
+    let gone = (1100..2500).map(|i| bare(&format!("d/{i}"), Kind::Whiteout));
+    let more = (5000..5010).map(labelled);
+    assert_eq!(blocks_of(all.into_iter().chain(gone).chain(more).collect()), [10, 76, 1024]);
+}
+
+/// As `df` has it: what root alone may take is not free.
+#[test]
+fn as_many_bytes_are_left_free_as_were_asked_for() {
+    for bytes in [1, 100_000, 3 * MIB, 50 * MIB] {
+        for features in ["", "^flex_bg", "orphan_file"] {
+            let room = Room::Auto(Free { bytes, percent: 0 });
+            let (image, _) = fill(&options(Type::Ext4, 0, features), room, [file("a", 700_000)])
+                .expect("it grows");
+            let path = image.path();
+            let told = run_ok("dumpe2fs", &["-h", path.to_str().expect("a plain path")]);
+            let count = |name: &str| -> u64 {
+                let line = told.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+                line.trim().parse().expect("a number")
+            };
+            let free =
+                (count("Free blocks:") - count("Reserved block count:")) * count("Block size:");
+            assert!(free >= bytes, "{features} {bytes}: {free}\n{told}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_in_free_blocks_of_what_a_layer_took_away() {
+    let secret = b"nobody is to read this".repeat(1000);
+    let taken_away = || {
+        let (mut entry, _) = file("secret", 0);
+        entry.kind = Kind::File { len: secret.len() as u64, data: imgfmt::archive::Data::Whole };
+        [(entry, secret.clone()), bare("secret", Kind::Whiteout), file("a", 10)]
+    };
+    for room in [Room::Fixed, Room::Auto(Free { bytes: 0, percent: 0 })] {
+        let (image, _) =
+            fill(&options(Type::Ext4, 8 * MIB, ""), room, taken_away()).expect("it fits");
+        image.fsck();
+        let bytes = std::fs::read(image.path()).expect("the image");
+        let found = bytes.windows(22).any(|window| window == &secret[..22]);
+        assert!(!found, "{room:?}");
     }
 }

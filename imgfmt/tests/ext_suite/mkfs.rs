@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use imgfmt::ext::mkfs::{Inodes, Kind, Layout, Options, Profile, Window, write};
@@ -162,13 +162,12 @@ fn odd_sizes_are_sound_or_refused() {
 #[test]
 fn sixteen_tebibytes_are_some_megabytes() {
     let options = options((Kind::Ext4, (16 << 40) - 4096, 0, "", 0));
-    let layout = Layout::new(&options).expect("it fits 48 bits");
-    assert_eq!(layout.groups().len(), 131_072);
     let image = make(&options);
     let used = std::fs::metadata(image.path()).expect("an image").blocks() * 512;
     // Descriptors are 8 MiB, and so is each of their 16 backups; the bitmaps are mostly not written.
     assert!(used < 300 * MIB, "{used}");
     let head = run_ok("dumpe2fs", &["-h", image.path().to_str().expect("a plain path")]);
+    // 131,072 groups.
     assert!(head.contains("Inode count:              536870912"), "{head}");
     if std::env::var_os("AUTOXEN_LONG").is_some() {
         image.fsck();
@@ -315,6 +314,11 @@ fn what_does_not_fit_or_go_together_is_refused() {
             "no space left in the file system of the image: 4294967295 inodes are too many for 1024 blocks of 1024 bytes",
         ),
         (
+            Options { block_size: Some(1024), ..base(1 << 57) },
+            "no space left in the file system of the image: 17179869184 groups of 8192 blocks: 32 bits do not count their \
+             inodes, of which each has 8 at least",
+        ),
+        (
             Options { journal_size: Some(8 * MIB), ..base(4 * MIB) },
             "no space left in the file system of the image: a journal of 8192 blocks does not fit 3804 free ones",
         ),
@@ -337,5 +341,43 @@ fn what_does_not_fit_or_go_together_is_refused() {
     ] {
         let refusal = Layout::new(&options).expect_err("it cannot be made");
         assert_eq!(refusal.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_last_group_is_left_out_where_mke2fs_leaves_it_out() {
+    let blocks_of = |blocks: u64| {
+        Layout::new(&options((Kind::Ext4, blocks * 4096, 4096, "", 0)))
+            .expect("it fits")
+            .block_count()
+    };
+    // Five groups, and so many blocks of a sixth one: 512 MiB and more, with inodes for each 16 KiB.
+    let five = 5 * 32_768;
+    let rest = (1..4096).find(|rest| blocks_of(five + rest) > five).expect("enough for tables");
+    let image = TestImage::sparse(0);
+    let path = image.path();
+    for blocks in [five + rest - 1, five + rest] {
+        let wanted = blocks.to_string();
+        let path = path.to_str().expect("a plain path");
+        let told = run_ok("mke2fs", &["-n", "-F", "-t", "ext4", "-b", "4096", path, &wanted]);
+        let expected = format!("Creating filesystem with {} 4k blocks", blocks_of(blocks));
+        assert!(told.contains(&expected), "{expected}\n{told}");
+    }
+}
+
+#[test]
+fn each_copy_of_the_superblock_says_which_group_it_is_in() {
+    let case = (Kind::Ext4, 100 * MIB, 1024, "", 0);
+    let (ours, theirs) = (make(&options(case)), by_mke2fs(case));
+    for group in [0_u16, 1, 3, 5, 7, 9] {
+        // `s_block_group_nr`, 90 bytes into the superblock, which is the first block of its group.
+        let number = |image: &TestImage| {
+            let mut bytes = [0; 2];
+            let file = File::open(image.path()).expect("the image");
+            let at = (1 + 8192 * u64::from(group)) * 1024 + 90;
+            file.read_exact_at(&mut bytes, at).expect("a superblock");
+            u16::from_le_bytes(bytes)
+        };
+        assert_eq!((number(&ours), number(&theirs)), (group, group));
     }
 }

@@ -132,7 +132,7 @@ impl Blobs {
             )));
         }
         let mut members = Members(HashMap::new());
-        TarSource::new(&file).feed(&mut members, &mut |_| {})?;
+        TarSource::of_file(&file)?.feed(&mut members, &mut |_| {})?;
         Ok(Self::Tar { file, members: members.0 })
     }
 

@@ -10,6 +10,7 @@
 //! Names are compared as they are written: one that goes through a symbolic link is another name.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::archive::entry::{Content, Entry, Kind, Sink, Warn};
 use crate::archive::path::TreePath;
@@ -43,55 +44,58 @@ impl<'a> Layers<'a> {
 
     /// Take `path` of the layers below away.
     fn white_out(&mut self, path: TreePath, warn: &mut Warn<'_>) -> Result<()> {
-        let own = self.own.contains(path.as_bytes());
-        if own || !within(&self.own, &path).is_empty() {
+        if self.own.contains(path.as_bytes()) || has_within(&self.own, &path) {
             return self.empty_late(&path, warn);
         }
-        for name in within(&self.below, &path) {
-            self.below.remove(&name);
-        }
+        take_within(&mut self.below, &path);
         self.below.remove(path.as_bytes());
         self.give(path, Kind::Whiteout, warn)
     }
 
     /// Take away what the layers below have in `dir`.
     fn empty(&mut self, dir: TreePath, warn: &mut Warn<'_>) -> Result<()> {
-        if !within(&self.own, &dir).is_empty() {
+        if has_within(&self.own, &dir) {
             return self.empty_late(&dir, warn);
         }
-        for name in within(&self.below, &dir) {
-            self.below.remove(&name);
-        }
+        take_within(&mut self.below, &dir);
         self.give(dir, Kind::Opaque, warn)
     }
 
     /// The same where this layer has something in it already, which stays.
     fn empty_late(&mut self, dir: &TreePath, warn: &mut Warn<'_>) -> Result<()> {
-        for name in within(&self.below, dir) {
+        let mut gone = take_within(&mut self.below, dir);
+        while let Some(name) = gone.pop_first() {
             let path = TreePath::new(&name).expect("it was one");
-            // It went with a directory above it, or is of this layer as well.
-            if !self.below.remove(&name) || self.own.contains(&name) {
+            // It is of this layer as well, or has something in it that is.
+            if self.own.contains(&name) || has_within(&self.own, &path) {
                 continue;
             }
-            if !within(&self.own, &path).is_empty() {
-                continue;
-            }
-            for deeper in within(&self.below, &path) {
-                self.below.remove(&deeper);
-            }
+            take_within(&mut gone, &path);
             self.give(path, Kind::Whiteout, warn)?;
         }
         Ok(())
     }
 }
 
-/// All names below a directory, sorted.
-fn within(names: &BTreeSet<Vec<u8>>, dir: &TreePath) -> Vec<Vec<u8>> {
-    if dir.is_root() {
-        return names.iter().filter(|name| !name.is_empty()).cloned().collect();
+/// Between which names all lie that are below a directory.
+fn bounds(dir: &TreePath) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    match dir.is_root() {
+        true => (Bound::Excluded(Vec::new()), Bound::Unbounded),
+        // `0` follows `/`.
+        false => (
+            Bound::Included([dir.as_bytes(), b"/"].concat()),
+            Bound::Excluded([dir.as_bytes(), b"0"].concat()),
+        ),
     }
-    let (from, to) = ([dir.as_bytes(), b"/"].concat(), [dir.as_bytes(), b"0"].concat());
-    names.range(from..to).cloned().collect()
+}
+
+fn has_within(names: &BTreeSet<Vec<u8>>, dir: &TreePath) -> bool {
+    names.range(bounds(dir)).next().is_some()
+}
+
+/// Take all names below a directory out.
+fn take_within(names: &mut BTreeSet<Vec<u8>>, dir: &TreePath) -> BTreeSet<Vec<u8>> {
+    names.extract_if(bounds(dir), |_| true).collect()
 }
 
 impl Sink for Layers<'_> {
@@ -118,7 +122,7 @@ impl Sink for Layers<'_> {
             return self.white_out(path, warn);
         }
         // What is no directory takes the place of one from below with all that is in it.
-        let covers = entry.kind != Kind::Dir && !within(&self.below, &entry.path).is_empty();
+        let covers = entry.kind != Kind::Dir && has_within(&self.below, &entry.path);
         if covers && !self.own.contains(entry.path.as_bytes()) {
             self.white_out(entry.path.clone(), warn)?;
         }

@@ -13,6 +13,7 @@
 mod blobs;
 mod layer;
 mod model;
+mod platform;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -20,7 +21,8 @@ use std::path::Path;
 
 use self::blobs::{Blobs, Digest, Hashed};
 use self::layer::Layers;
-use self::model::{Config, Descriptor, Index, Manifest, Saved};
+use self::model::{Config, Descriptor, Index, Manifest, Platform, Saved};
+use self::platform::Machine;
 use super::entry::{Sink, Source, Warn, from_io};
 use super::tar::TarSource;
 use super::unpack::unpack;
@@ -35,6 +37,9 @@ pub struct OciSource {
     layers: Vec<Layer>,
 }
 
+/// Manifests with their platforms, by their digests.
+type Found = BTreeMap<String, (Platform, Manifest)>;
+
 /// A layer, and the digest of its bytes: as they are stored, or as they are unpacked.
 enum Layer {
     Packed { digest: Digest, size: u64 },
@@ -42,18 +47,18 @@ enum Layer {
 }
 
 impl OciSource {
-    /// The image at `path`, a directory or a tar, for Linux on `architecture` by the name of Go (`amd64`); `None` takes
-    /// that of this machine.
+    /// The image at `path`, a directory or a tar, for Linux on `architecture` by the name of Go (`amd64`), with a variant
+    /// or without (`arm/v6`); `None` takes that of this machine. Of several variants it is the highest that runs there.
     ///
     /// # Errors
     /// [`Error::Archive`] where blobs are missing or damaged; [`Error::Unsupported`] where no image fits the architecture
     /// or several do, with a list, and for a kind of layer that is not read.
     pub fn open(path: &Path, architecture: Option<&str>) -> Result<Self> {
         let blobs = Blobs::open(path)?;
-        let architecture = architecture.unwrap_or(this_machine());
+        let machine = architecture.map_or_else(Machine::this, Machine::parse);
         let layers = match blobs.has("index.json") {
-            true => packed(&blobs, architecture)?,
-            false if blobs.has("manifest.json") => saved(&blobs, architecture)?,
+            true => packed(&blobs, &machine)?,
+            false if blobs.has("manifest.json") => saved(&blobs, &machine)?,
             false => {
                 return Err(Error::Archive(format!(
                     "`{}` has neither `index.json` nor `manifest.json`: it is no container image",
@@ -62,27 +67,6 @@ impl OciSource {
             }
         };
         Ok(Self { blobs, layers })
-    }
-}
-
-/// Go's name for what this was built for (`GOARCH`).
-fn this_machine() -> &'static str {
-    go_name(std::env::consts::ARCH, cfg!(target_endian = "little"))
-}
-
-/// Go's name for a machine, by Rust's, which does not tell the order of bytes.
-fn go_name(machine: &'static str, is_little_endian: bool) -> &'static str {
-    match (machine, is_little_endian) {
-        ("x86_64", _) => "amd64",
-        ("x86", _) => "386",
-        ("aarch64", _) => "arm64",
-        ("powerpc64", true) => "ppc64le",
-        ("powerpc64", false) => "ppc64",
-        ("loongarch64", _) => "loong64",
-        ("mips", true) => "mipsle",
-        ("mips64", true) => "mips64le",
-        // `arm`, `riscv64`, `s390x`, and the others of MIPS, are named alike.
-        (other, _) => other,
     }
 }
 
@@ -109,28 +93,24 @@ impl Source for OciSource {
 }
 
 /// The layers that an index leads to.
-fn packed(blobs: &Blobs, architecture: &str) -> Result<Vec<Layer>> {
+fn packed(blobs: &Blobs, machine: &Machine) -> Result<Vec<Layer>> {
     let index: Index = blobs.json_member("index.json")?;
     let mut found = BTreeMap::new();
     choose(blobs, &index.manifests, DEPTH, &mut found)?;
-    let names = |all: &BTreeMap<String, (String, Manifest)>| {
+    let names = |all: &Found| {
         let lines: Vec<String> =
             all.iter().map(|(digest, (platform, _))| format!("{platform} ({digest})")).collect();
         lines.join(", ")
     };
     let all = names(&found);
-    found.retain(|_, (platform, _)| {
-        let mut parts = platform.split('/');
-        parts.next() == Some("linux") && parts.next() == Some(architecture)
-    });
+    let best = found.values().filter_map(|(platform, _)| platform.rank(machine)).max();
+    found.retain(|_, (platform, _)| best.is_some() && platform.rank(machine) == best);
     if found.len() > 1 {
         return Err(Error::Unsupported(format!("several images fit: {}", names(&found))));
     }
     let Some((_, (_, manifest))) = found.pop_first() else {
         let all = if all.is_empty() { "none".to_owned() } else { all };
-        return Err(Error::Unsupported(format!(
-            "no image for linux/{architecture}; there is {all}"
-        )));
+        return Err(Error::Unsupported(format!("no image for linux/{machine}; there is {all}")));
     };
     manifest
         .layers
@@ -143,12 +123,7 @@ fn packed(blobs: &Blobs, architecture: &str) -> Result<Vec<Layer>> {
 }
 
 /// Every manifest of an image, with its platform, by its digest.
-fn choose(
-    blobs: &Blobs,
-    descriptors: &[Descriptor],
-    depth: u32,
-    found: &mut BTreeMap<String, (String, Manifest)>,
-) -> Result<()> {
+fn choose(blobs: &Blobs, descriptors: &[Descriptor], depth: u32, found: &mut Found) -> Result<()> {
     for descriptor in descriptors {
         if depth == 0 {
             return Err(Error::Archive("indexes of images are nested too deep".into()));
@@ -169,11 +144,10 @@ fn choose(
         }
         let manifest: Manifest = blobs.json(&digest, descriptor.size)?;
         let platform = match &descriptor.platform {
-            Some(platform) => platform.to_string(),
+            Some(platform) => platform.clone(),
             None => {
                 let config = Digest::parse(&manifest.config.digest)?;
-                let config: Config = blobs.json(&config, manifest.config.size)?;
-                format!("{}/{}", config.os, config.architecture)
+                blobs.json::<Config>(&config, manifest.config.size)?.platform
             }
         };
         found.insert(descriptor.digest.clone(), (platform, manifest));
@@ -182,7 +156,7 @@ fn choose(
 }
 
 /// The layers that `docker save` lists.
-fn saved(blobs: &Blobs, architecture: &str) -> Result<Vec<Layer>> {
+fn saved(blobs: &Blobs, machine: &Machine) -> Result<Vec<Layer>> {
     let all: Vec<Saved> = blobs.json_member("manifest.json")?;
     let [saved] = &all[..] else {
         let tags: Vec<String> = all.iter().map(Saved::name).collect();
@@ -192,10 +166,10 @@ fn saved(blobs: &Blobs, architecture: &str) -> Result<Vec<Layer>> {
         )));
     };
     let config: Config = blobs.json_member(&saved.config)?;
-    if config.os != "linux" || config.architecture != architecture {
+    if config.platform.rank(machine).is_none() {
         return Err(Error::Unsupported(format!(
-            "no image for linux/{architecture}; there is {}/{}",
-            config.os, config.architecture
+            "no image for linux/{machine}; there is {}",
+            config.platform
         )));
     }
     let digests = config.rootfs.map(|rootfs| rootfs.diff_ids).unwrap_or_default();
@@ -221,27 +195,5 @@ fn read_capped(from: impl Read, cap: u64) -> Result<Vec<u8>> {
     match bytes.len() as u64 > cap {
         true => Err(Error::Archive(format!("JSON of more than {cap} bytes"))),
         false => Ok(bytes),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::go_name;
-
-    #[test]
-    fn machines_have_the_names_that_go_gives_them() {
-        for (machine, is_little_endian, expected) in [
-            ("x86_64", true, "amd64"),
-            ("aarch64", true, "arm64"),
-            ("powerpc64", true, "ppc64le"),
-            ("powerpc64", false, "ppc64"),
-            ("loongarch64", true, "loong64"),
-            ("mips64", true, "mips64le"),
-            ("mips64", false, "mips64"),
-            ("riscv64", true, "riscv64"),
-            ("s390x", false, "s390x"),
-        ] {
-            assert_eq!(go_name(machine, is_little_endian), expected);
-        }
     }
 }

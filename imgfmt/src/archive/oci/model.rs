@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::platform::Machine;
 use crate::error::{Error, Result};
 
 /// An image index, or docker's manifest list.
@@ -26,11 +27,22 @@ pub(super) struct Descriptor {
     pub(super) platform: Option<Platform>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Platform {
     pub(super) os: String,
     architecture: String,
     variant: Option<String>,
+}
+
+impl Platform {
+    /// How well it serves `machine`, under Linux.
+    pub(super) fn rank(&self, machine: &Machine) -> Option<(u32, u32)> {
+        let variant = self.variant.as_deref().unwrap_or_default();
+        match &*self.os {
+            "linux" => machine.rank(&Machine::new(&self.architecture, variant)),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Platform {
@@ -50,8 +62,8 @@ pub(super) struct Manifest {
 /// An image configuration.
 #[derive(Deserialize)]
 pub(super) struct Config {
-    pub(super) os: String,
-    pub(super) architecture: String,
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     pub(super) rootfs: Option<RootFs>,
 }
 

@@ -17,6 +17,7 @@ mod field;
 mod pax;
 mod read;
 mod sparse;
+mod stream;
 mod write;
 
 pub use read::TarSource;

@@ -6,7 +6,8 @@
 //! follows the end of the archive is read, so that a pipe
 //! is emptied and the checksum behind compressed bytes is seen, and not looked at: a second archive is not followed.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufRead, Read};
 
 use tar::{GnuExtSparseHeader, Header};
 
@@ -14,6 +15,7 @@ use super::BLOCK;
 use super::field;
 use super::pax::{self, Extra};
 use super::sparse;
+use super::stream::{From, Stream};
 use crate::archive::acl;
 use crate::archive::entry::{
     Content, Data, Entry, Kind, Meta, Run, Sink, Source, Time, Warn, from_io,
@@ -22,8 +24,6 @@ use crate::archive::names::{Known, Names, TABLE_CAP, Who};
 use crate::archive::path::{PATH_CAP, TreePath};
 use crate::error::{Error, Result};
 
-/// Bytes that are read at once. A sink that asks for as many gets them without a copy.
-const CHUNK: usize = 64 << 10;
 /// How much is read behind the end of the archive.
 const TAIL_CAP: u64 = 64 << 20;
 
@@ -33,69 +33,6 @@ pub struct TarSource<'a> {
     global: Extra,
     took_root_off: bool,
     known: Known,
-}
-
-/// Bytes, and how many were taken, which says where an error is.
-struct Stream<'a> {
-    from: BufReader<Box<dyn Read + 'a>>,
-    taken: u64,
-    /// A block that was looked at and is still to be taken.
-    ahead: Option<[u8; BLOCK]>,
-}
-
-impl Read for Stream<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        debug_assert!(self.ahead.is_none(), "what was looked at is a header or padding");
-        let count = self.from.read(buf)?;
-        self.taken += count as u64;
-        Ok(count)
-    }
-}
-
-impl Stream<'_> {
-    /// The next block. `None` where the bytes end before it.
-    fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
-        if let Some(block) = self.ahead.take() {
-            self.taken += BLOCK as u64;
-            return Ok(Some(block));
-        }
-        let mut block = [0; BLOCK];
-        if self.from.fill_buf().map_err(from_io)?.is_empty() {
-            return Ok(None);
-        }
-        self.read_exact(&mut block).map_err(from_io)?;
-        Ok(Some(block))
-    }
-
-    /// The next block, which is taken by [`block`](Self::block) or [`skip`](Self::skip) next.
-    ///
-    /// # Errors
-    /// Fewer bytes than a block are left: nothing that may follow is shorter.
-    fn peek(&mut self) -> Result<[u8; BLOCK]> {
-        let mut block = [0; BLOCK];
-        self.from.read_exact(&mut block).map_err(from_io)?;
-        self.ahead = Some(block);
-        Ok(block)
-    }
-
-    /// Leave out `len` bytes: whole blocks, where one was looked at.
-    fn skip(&mut self, mut len: u64) -> Result<()> {
-        if len > 0 && self.ahead.take().is_some() {
-            self.taken += BLOCK as u64;
-            len -= BLOCK as u64;
-        }
-        while len > 0 {
-            let available = self.from.fill_buf().map_err(from_io)?.len();
-            if available == 0 {
-                return Err(from_io(io::ErrorKind::UnexpectedEof.into()));
-            }
-            let count = usize::try_from(len).map_or(available, |len| len.min(available));
-            self.from.consume(count);
-            self.taken += count as u64;
-            len -= count as u64;
-        }
-        Ok(())
-    }
 }
 
 /// Where a header stands in the archive, for errors.
@@ -129,9 +66,22 @@ impl Source for TarSource<'_> {
 impl<'a> TarSource<'a> {
     /// The archive that `from` yields from here on.
     pub fn new(from: impl Read + 'a) -> Self {
-        let from = BufReader::with_capacity(CHUNK, Box::new(from) as Box<dyn Read + 'a>);
+        Self::reading(From::Stream(Box::new(from)))
+    }
+
+    /// The archive in a file, which is not packed, from its first byte on, wherever the file's cursor stands. What a sink
+    /// does not read of it is not read.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of_file(file: &'a File) -> Result<Self> {
+        let len = file.metadata().map_err(from_io)?.len();
+        Ok(Self::reading(From::File { file, at: 0, len }))
+    }
+
+    fn reading(from: From<'a>) -> Self {
         let (global, known) = (Extra::default(), Known::default());
-        let from = Stream { from, taken: 0, ahead: None };
+        let from = Stream::new(from);
         Self { from, global, took_root_off: false, known }
     }
 
@@ -147,7 +97,7 @@ impl<'a> TarSource<'a> {
         let mut extra = self.global.clone();
         let (mut has_pax, mut is_first) = (false, true);
         loop {
-            let at = At(self.from.taken);
+            let at = At(self.from.taken());
             let Some(block) = self.from.block()? else {
                 let what = match at.0 {
                     0 => "it is empty".to_owned(),
@@ -227,10 +177,10 @@ impl<'a> TarSource<'a> {
 
     /// Read to the end of the bytes.
     fn finish(&mut self, warn: &mut Warn<'_>) -> Result<()> {
-        let end = self.from.taken;
+        let end = self.from.taken();
         let mut told = false;
         loop {
-            let bytes = self.from.from.fill_buf().map_err(from_io)?;
+            let bytes = self.from.fill_buf().map_err(from_io)?;
             let len = bytes.len();
             if len == 0 {
                 return Ok(());
@@ -241,9 +191,8 @@ impl<'a> TarSource<'a> {
                     "something follows the end of the archive at byte {end}, which is not read"
                 ));
             }
-            self.from.from.consume(len);
-            self.from.taken += len as u64;
-            if self.from.taken - end > TAIL_CAP {
+            self.from.consume(len);
+            if self.from.taken() - end > TAIL_CAP {
                 warn(format!("more than {TAIL_CAP} bytes follow the end of the archive"));
                 return Ok(());
             }
@@ -299,8 +248,8 @@ impl<'a> TarSource<'a> {
         if matches!(entry.kind, Kind::File { .. }) && len != left {
             return Err(at.wrong(format!("sparse file of {len} bytes of data has {left}")));
         }
-        let end = self.from.taken + left + padding(stored);
-        let offset = self.from.taken;
+        let end = self.from.taken() + left + padding(stored);
+        let offset = self.from.taken();
         let outcome = match self.table(&entry, len).map_err(|error| named(error, &entry.path))? {
             Some(text) => {
                 let mut content = &text[..];
@@ -312,7 +261,7 @@ impl<'a> TarSource<'a> {
             }
         };
         outcome.map_err(|error| named(error, &entry.path))?;
-        self.from.skip(end.saturating_sub(self.from.taken))
+        self.from.skip(end.saturating_sub(self.from.taken()))
     }
 
     /// The content of a file that tells names of users or groups, of which a note is taken.

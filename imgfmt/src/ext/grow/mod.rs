@@ -1,8 +1,8 @@
 //! Enlarging a file system: its last group is filled up, new groups follow, descriptors get room.
 //!
-//! [`Fs::grow`] works out all of it and writes nothing; [`Growth::in_place`] and [`Growth::changes`] are what is to be
-//! written. The volume has to be larger than the file system already: the partition or the file comes first, since a file
-//! system smaller than its volume is sound, and a larger one is not.
+//! [`Fs::grow`] works out all of it and writes nothing; [`Growth::in_place`] is what is to be written. The volume has to be
+//! larger than the file system already: the partition or the file comes first, since a file system smaller than its volume
+//! is sound, and a larger one is not.
 //!
 //! ```text
 //! before:  group 0 … group 6 (short) |
@@ -69,7 +69,6 @@ pub struct Growth {
     before: Size,
     after: Size,
     switches_to_meta_bg: bool,
-    changes: Changes,
     in_place: InPlace,
 }
 
@@ -94,11 +93,6 @@ impl Growth {
         self.switches_to_meta_bg
     }
 
-    /// What is to be written into a copy that nobody sees until it is whole.
-    pub fn changes(&self) -> &Changes {
-        &self.changes
-    }
-
     /// What is to be written where the image stands, such that a crash leaves the file system as it is or as it will be.
     pub fn in_place(&self) -> &InPlace {
         &self.in_place
@@ -120,15 +114,14 @@ impl Fs<'_> {
         }
         let before = size(self.geometry());
         let Some(shape) = shape::enlarge(self, tx.superblock(), blocks)? else {
-            let (changes, in_place) = (Changes::new(), InPlace::undo(Changes::new()));
-            let switches_to_meta_bg = false;
-            return Ok(Growth { before, after: before, switches_to_meta_bg, changes, in_place });
+            let (switches_to_meta_bg, in_place) = (false, InPlace::undo(Changes::new()));
+            return Ok(Growth { before, after: before, switches_to_meta_bg, in_place });
         };
         let after = size(&shape.geometry);
         let switches_to_meta_bg = shape.switches_to_meta_bg;
         let enlarged = Enlarged::new(self, shape.superblock, shape.geometry, zeros_from);
-        let (changes, in_place) = enlarged.work_out(now)?;
-        Ok(Growth { before, after, switches_to_meta_bg, changes, in_place })
+        let in_place = enlarged.work_out(now)?;
+        Ok(Growth { before, after, switches_to_meta_bg, in_place })
     }
 }
 
@@ -142,8 +135,8 @@ fn size(geometry: &Geometry) -> Size {
 }
 
 impl Enlarged<'_> {
-    /// All changes: for a copy, and in place.
-    fn work_out(mut self, now: i64) -> Result<(Changes, InPlace)> {
+    /// All changes.
+    fn work_out(mut self, now: i64) -> Result<InPlace> {
         self.grow_reserve()?;
         self.complete_last_group()?;
         let added = self.add_groups()?;
@@ -156,10 +149,7 @@ impl Enlarged<'_> {
         self.guard_superblock()?;
         self.check_apart()?;
         let ahead = self.take_ahead();
-        let guarded = self.changes(self.guarded.clone());
-        let mut changes = guarded.clone();
-        changes.extend(ahead.clone());
-        Ok((changes, self.in_place(ahead, guarded, now)?))
+        self.in_place(ahead, now)
     }
 
     /// Count what was added: `added` free blocks of the new groups, those of the last one, the inodes.
@@ -193,7 +183,8 @@ impl Enlarged<'_> {
         Ok(())
     }
 
-    fn in_place(self, ahead: Changes, guarded: Changes, now: i64) -> Result<InPlace> {
+    fn in_place(self, ahead: Changes, now: i64) -> Result<InPlace> {
+        let guarded = self.changes(self.guarded.clone());
         if !self.geometry.features.compat.contains(Compat::HAS_JOURNAL) {
             return Ok(InPlace::undo_after(ahead, guarded));
         }

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-
-use zerocopy::FromBytes;
+use std::rc::Rc;
 
 use crate::archive::{self, Warn};
 use crate::error::{Error, Result};
-use crate::ext::checksum;
 use crate::ext::feature::Compat;
 use crate::ext::geometry::Geometry;
 use crate::ext::mkfs::inline;
 use crate::ext::mkfs::space::Space;
 use crate::ext::nr::BlockNr;
-use crate::ext::ondisk::xattr::BlockHeader;
 use crate::ext::xattr::acl;
 use crate::ext::xattr::edit;
 use crate::ext::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, Xattr};
@@ -21,16 +18,18 @@ use crate::ext::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT, Xattr};
 /// The most inodes that share a block (`EXT4_XATTR_REFCOUNT_MAX`).
 const SHARED_MAX: u32 = 1024;
 
-/// A block of attributes.
+/// A block of attributes, as what will be in it: mostly a small part of a block.
 struct Shared {
-    block: u64,
+    xattrs: Rc<[Xattr]>,
     refcount: u32,
 }
 
-/// All blocks of attributes, by what is in them.
+/// All blocks of attributes.
 #[derive(Default)]
 pub(super) struct Attributes {
-    shared: BTreeMap<Vec<u8>, Shared>,
+    blocks: BTreeMap<u64, Shared>,
+    /// The last block of each content.
+    by_content: BTreeMap<Rc<[Xattr]>, u64>,
 }
 
 /// Where the attributes of one inode are.
@@ -40,8 +39,8 @@ pub(super) struct Placed {
     pub(super) tail: Vec<u8>,
     /// The same, before it was bytes.
     pub(super) own: Vec<Xattr>,
-    /// A block with the rest: its number, and what it is known by.
-    pub(super) shared: Option<(u64, Vec<u8>)>,
+    /// A block with the rest.
+    pub(super) shared: Option<u64>,
 }
 
 impl Attributes {
@@ -83,18 +82,26 @@ impl Attributes {
             }
         }
         let shared =
-            if rest.is_empty() { None } else { Some(self.share(geometry, path, &rest, space)?) };
+            if rest.is_empty() { None } else { Some(self.share(geometry, path, rest, space)?) };
         Ok(Placed { tail, own, shared })
     }
 
+    /// A block with these attributes: one that is there and has room for one more inode, or a new one.
     fn share(
         &mut self,
         geometry: &Geometry,
         path: &Path,
-        xattrs: &[Xattr],
+        xattrs: Vec<Xattr>,
         space: &mut Space,
-    ) -> Result<(u64, Vec<u8>)> {
-        let Some(mut key) = edit::new_block(geometry.block_size, xattrs, 1) else {
+    ) -> Result<u64> {
+        if let Some(&block) = self.by_content.get(&xattrs[..])
+            && let Some(shared) = self.blocks.get_mut(&block)
+            && shared.refcount < SHARED_MAX
+        {
+            shared.refcount += 1;
+            return Ok(block);
+        }
+        if !edit::fits_block(geometry.block_size, &xattrs) {
             let largest = xattrs.iter().max_by_key(|xattr| xattr.value.len());
             let largest = largest.expect("there are some that do not fit the inode");
             return Err(refusal(
@@ -106,53 +113,39 @@ impl Attributes {
                     largest.value.len()
                 ),
             ));
-        };
-        // Behind the block, a number of those that are full tells blocks of the same content apart.
-        let len = key.len();
-        for full in 0_u32.. {
-            key.truncate(len);
-            key.extend(full.to_le_bytes());
-            match self.shared.get_mut(&key) {
-                Some(shared) if shared.refcount >= SHARED_MAX => {}
-                Some(shared) => {
-                    shared.refcount += 1;
-                    return Ok((shared.block, key));
-                }
-                None => break,
-            }
         }
         let block = space.take_one()?;
-        self.shared.insert(key.clone(), Shared { block, refcount: 1 });
-        Ok((block, key))
+        let xattrs: Rc<[Xattr]> = match self.by_content.get_key_value(&xattrs[..]) {
+            Some((known, _)) => Rc::clone(known),
+            None => xattrs.into(),
+        };
+        self.by_content.insert(Rc::clone(&xattrs), block);
+        self.blocks.insert(block, Shared { xattrs, refcount: 1 });
+        Ok(block)
     }
 
-    /// An inode with such a block is gone. Returns the block where nobody has it any more.
-    pub(super) fn release(&mut self, key: &[u8]) -> Option<u64> {
-        let shared = self.shared.get_mut(key)?;
+    /// An inode with such a block is gone. True where nobody has it any more.
+    pub(super) fn release(&mut self, block: u64) -> bool {
+        let Some(shared) = self.blocks.get_mut(&block) else { return false };
         shared.refcount -= 1;
         if shared.refcount > 0 {
-            return None;
+            return false;
         }
-        self.shared.remove(key).map(|shared| shared.block)
+        if let Some(shared) = self.blocks.remove(&block)
+            && self.by_content.get(&shared.xattrs) == Some(&block)
+        {
+            self.by_content.remove(&shared.xattrs);
+        }
+        true
     }
 
-    /// Every block, with its bytes.
-    pub(super) fn blocks(&self, geometry: &Geometry) -> Vec<(u64, Vec<u8>)> {
-        let finished = self.shared.iter().map(|(key, shared)| {
-            let mut bytes = key[..geometry.block_size].to_vec();
-            let set = |bytes: &mut [u8], change: &dyn Fn(&mut BlockHeader)| {
-                change(BlockHeader::mut_from_prefix(bytes).expect("a block is longer").0);
-            };
-            set(&mut bytes, &|header| header.refcount = shared.refcount.into());
-            if geometry.has_metadata_csum() {
-                let crc = checksum::xattr_block(geometry.seed, BlockNr(shared.block), &bytes);
-                set(&mut bytes, &|header| header.checksum = crc.into());
-            }
-            (shared.block, bytes)
-        });
-        let mut all: Vec<(u64, Vec<u8>)> = finished.collect();
-        all.sort_unstable_by_key(|(block, _)| *block);
-        all
+    /// Every block with its bytes, in order.
+    pub(super) fn blocks(&self, geometry: &Geometry) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        self.blocks.iter().map(|(&block, shared)| {
+            let mut bytes = edit::new_block(geometry.block_size, &shared.xattrs, shared.refcount);
+            edit::seal(geometry, BlockNr(block), &mut bytes);
+            (block, bytes)
+        })
     }
 }
 

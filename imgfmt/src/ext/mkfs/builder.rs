@@ -105,9 +105,7 @@ impl<'a> Builder<'a> {
         let inodes_end = self.tree.numbers_end();
         let mut nodes = std::mem::replace(&mut self.tree, Tree::new(blank(), 0, 0)).into_nodes();
         self.put_dirs(&mut nodes)?;
-        for (block, bytes) in self.attributes.blocks(&self.contents.layout.geometry) {
-            self.contents.write(block, &bytes)?;
-        }
+        self.put_attributes()?;
         self.clean()?;
         let inodes = nodes.into_iter().map(|(nr, node)| (nr, node.record));
         let contents = match &self.draft {
@@ -171,6 +169,15 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Blocks of attributes.
+    fn put_attributes(&mut self) -> Result<()> {
+        let layout = Rc::clone(&self.contents.layout);
+        for (block, bytes) in self.attributes.blocks(&layout.geometry) {
+            self.contents.write(block, &bytes)?;
+        }
+        Ok(())
+    }
+
     /// What was given back and not taken again becomes zeros: tables may come to lie there, and nobody is to read it.
     fn clean(&mut self) -> Result<()> {
         let used = self.contents.space.used();
@@ -193,7 +200,7 @@ impl<'a> Builder<'a> {
     /// Inodes are gone: so is what they had.
     fn release(&mut self, gone: Vec<Node>) {
         for node in gone {
-            let shared = node.shared.and_then(|key| self.attributes.release(&key));
+            let shared = node.shared.filter(|&block| self.attributes.release(block));
             let runs = node.runs.into_iter().chain(shared.map(|start| Run { start, len: 1 }));
             for run in runs {
                 self.dirty.insert(run);
@@ -228,7 +235,7 @@ impl<'a> Builder<'a> {
         )?;
         record.tail.clone_from(&placed.tail);
         record.blocks += u64::from(placed.shared.is_some());
-        record.file_acl = placed.shared.as_ref().map_or(0, |(block, _)| *block);
+        record.file_acl = placed.shared.unwrap_or(0);
         Ok(placed)
     }
 
@@ -239,8 +246,8 @@ impl<'a> Builder<'a> {
         let placed = self.set_meta(entry, &mut record, warn)?;
         let node = self.tree.node_mut(nr);
         (node.record, node.own) = (record, placed.own);
-        let old = std::mem::replace(&mut node.shared, placed.shared.map(|(_, key)| key));
-        if let Some(block) = old.and_then(|key| self.attributes.release(&key)) {
+        let old = std::mem::replace(&mut node.shared, placed.shared);
+        if let Some(block) = old.filter(|&block| self.attributes.release(block)) {
             let run = Run { start: block, len: 1 };
             self.dirty.insert(run);
             self.contents.space.give_back(run);
@@ -273,7 +280,6 @@ impl<'a> Builder<'a> {
         };
         let mut record = Record::new(kind, 0, self.contents.layout.time);
         let Placed { own, shared, .. } = self.set_meta(entry, &mut record, warn)?;
-        let shared = shared.map(|(_, key)| key);
         if kind == FileType::Symlink {
             // Linux knows no other: what archives say of it is of other systems.
             record.mode = 0o777;

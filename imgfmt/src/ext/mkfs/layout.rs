@@ -20,13 +20,13 @@ const LOST_AND_FOUND_MAX: u64 = 12;
 
 /// Where a group keeps its own: block numbers of the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tables {
+pub(super) struct Tables {
     /// The block bitmap.
-    pub block_bitmap: u64,
+    pub(super) block_bitmap: u64,
     /// The inode bitmap.
-    pub inode_bitmap: u64,
+    pub(super) inode_bitmap: u64,
     /// The first block of the inode table.
-    pub inode_table: u64,
+    pub(super) inode_table: u64,
 }
 
 /// A file system before it is written: pure data.
@@ -157,39 +157,9 @@ impl Layout {
         self.len() == 0
     }
 
-    /// Blocks that no file of a user can have: all that is taken so far.
-    pub fn overhead_blocks(&self) -> u64 {
-        self.overhead
-    }
-
     /// Inodes, the reserved ones too.
     pub fn inode_count(&self) -> u32 {
         self.geometry.inode_count
-    }
-
-    /// Bytes of an inode.
-    pub fn inode_size(&self) -> usize {
-        self.geometry.inode_size
-    }
-
-    /// Blocks of each group but the last.
-    pub fn blocks_per_group(&self) -> u32 {
-        self.geometry.blocks_per_group.get()
-    }
-
-    /// Where each group keeps its bitmaps and its inode table.
-    pub fn groups(&self) -> &[Tables] {
-        &self.tables
-    }
-
-    /// Blocks of each group's inode table.
-    pub fn table_blocks(&self) -> u64 {
-        place::table_blocks(&self.geometry)
-    }
-
-    /// Where the journal lies: first block and length of each run. Empty where there is none.
-    pub fn journal(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.journal.iter().flat_map(|(_, runs)| runs).map(|run| (run.start, run.len))
     }
 
     /// Features that are on, in `mke2fs`'s words.

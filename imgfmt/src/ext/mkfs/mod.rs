@@ -72,7 +72,7 @@ mod tree;
 mod write;
 
 pub use builder::{Builder, Room};
-pub use layout::{Layout, Tables};
+pub use layout::Layout;
 pub use options::{Inodes, Kind, Options};
 pub use profile::Profile;
 pub use settle::Free;

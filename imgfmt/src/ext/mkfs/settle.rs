@@ -22,7 +22,7 @@ use crate::ext::mkfs::layout::Layout;
 use crate::ext::mkfs::options::{Inodes, Options};
 use crate::ext::mkfs::place;
 use crate::ext::mkfs::runs::RunSet;
-use crate::ext::mkfs::shape::{Shape, bytes_per_inode};
+use crate::ext::mkfs::shape::{JOURNALED_MIN, Shape, bytes_per_inode};
 use crate::ext::mkfs::space::Space;
 use crate::ext::mkfs::superblock;
 
@@ -52,6 +52,13 @@ pub(super) struct Draft {
     taken: RunSet,
 }
 
+/// What comes of a number of blocks.
+enum Attempt {
+    Fits(Box<Layout>),
+    /// So many are too few.
+    Missing(u64),
+}
+
 impl Draft {
     /// The most that there may be.
     pub(super) fn new(options: &Options, free: Free) -> Result<Self> {
@@ -64,6 +71,12 @@ impl Draft {
             return Err(Error::Unsupported(format!(
                 "{} % left free: 90 are the most",
                 free.percent
+            )));
+        }
+        if free.bytes > REACH {
+            return Err(Error::Unsupported(format!(
+                "{} bytes left free: {REACH} are the most that a size of `auto` can have",
+                free.bytes
             )));
         }
         let mut shape = Shape::new(&options)?;
@@ -85,10 +98,11 @@ impl Draft {
         shape.group_count =
             (shape.block_count - shape.first_data_block).div_ceil(shape.blocks_per_group);
         shape.reserved_gdt_blocks = if is_meta_bg { 0 } else { room - shape.desc_blocks() };
-        shape.set_inodes_per_group(match options.inodes {
-            Inodes::Ratio(ratio) => shape.blocks_per_group * shape.block_size / ratio.max(1024),
-            _ => shape.blocks_per_group * shape.block_size / BYTES_PER_INODE,
-        });
+        let ratio = match options.inodes {
+            Inodes::Ratio(_) => bytes_per_inode(&options, shape.block_size, options.size),
+            _ => BYTES_PER_INODE,
+        };
+        shape.set_inodes_per_group(shape.blocks_per_group * shape.block_size / ratio)?;
         let geometry = geometry(&shape, &options)?;
         let mut taken = place::superblocks(&geometry);
         if !shape.features.incompat.contains(Incompat::FLEX_BG) {
@@ -114,8 +128,8 @@ impl Draft {
                 break;
             }
             let missing = match self.attempt(&data, blocks, inodes_end) {
-                Ok((_, 0, layout)) => return Ok(*layout),
-                Ok((_, missing, _)) => missing,
+                Ok(Attempt::Fits(layout)) => return Ok(*layout),
+                Ok(Attempt::Missing(blocks)) => blocks,
                 Err(Error::NoSpace(_)) => 16 + blocks / 64,
                 Err(error) => return Err(error),
             };
@@ -127,13 +141,8 @@ impl Draft {
         )))
     }
 
-    /// A layout of so many blocks: how many are free, and how many too few.
-    fn attempt(
-        &self,
-        data: &RunSet,
-        blocks: u64,
-        inodes_end: u32,
-    ) -> Result<(u64, u64, Box<Layout>)> {
+    /// A layout of so many blocks.
+    fn attempt(&self, data: &RunSet, blocks: u64, inodes_end: u32) -> Result<Attempt> {
         let mut shape = self.shape.clone();
         shape.block_count = blocks;
         shape.group_count = (blocks - shape.first_data_block).div_ceil(shape.blocks_per_group);
@@ -143,33 +152,30 @@ impl Draft {
         let inodes = match self.options.inodes {
             Inodes::Count(count) => u64::from(count.max(inodes_end)),
             _ => {
-                let ratio = bytes_per_inode(&self.options, blocks * shape.block_size);
+                let size = blocks * shape.block_size;
+                let ratio = bytes_per_inode(&self.options, shape.block_size, size);
                 let spare = wanted_free * shape.block_size / ratio;
                 let needed = u64::from(inodes_end) + u64::from(inodes_end / 16) + 16 + spare;
-                needed.max(blocks * shape.block_size / ratio)
+                needed.max(size / ratio)
             }
         };
-        let per_group = inodes.div_ceil(shape.group_count);
         let most = self.most_inodes_per_group();
-        if per_group > most {
-            return Ok((0, shape.blocks_per_group, Box::new(self.layout.clone())));
+        let more_groups = inodes.div_ceil(most).saturating_sub(shape.group_count);
+        if more_groups > 0 {
+            return Ok(Attempt::Missing(more_groups * shape.blocks_per_group));
         }
-        shape.set_inodes_per_group(per_group);
+        shape.set_inodes_per_group(inodes.div_ceil(shape.group_count))?;
         if shape.inodes_per_group * shape.group_count < inodes {
-            return Ok((0, shape.blocks_per_group, Box::new(self.layout.clone())));
+            return Ok(Attempt::Missing(shape.blocks_per_group));
         }
         let keeps_room = shape.features.compat.contains(Compat::RESIZE_INODE);
         shape.reserved_gdt_blocks = if keeps_room { self.room - shape.desc_blocks() } else { 0 };
-        if self.options.journal_size.is_none() && shape.default_journal_blocks().is_none() {
+        if self.options.journal_size.is_none()
+            && shape.default_journal_blocks().is_none()
+            && shape.features.compat.contains(Compat::HAS_JOURNAL)
+        {
             // Asked for, and so there: the file system becomes large enough for the smallest one.
-            let has_journal = shape.features.compat.contains(Compat::HAS_JOURNAL);
-            if has_journal {
-                return Ok((
-                    0,
-                    2048_u64.saturating_sub(blocks).max(1),
-                    Box::new(self.layout.clone()),
-                ));
-            }
+            return Ok(Attempt::Missing(JOURNALED_MIN - blocks));
         }
         let geometry = geometry(&shape, &self.options)?;
         let mut used = place::superblocks(&geometry);
@@ -194,7 +200,10 @@ impl Draft {
         };
         // Maps of journal and orphan file may need a block each level.
         let missing = (wanted_free + reserved + 8).saturating_sub(free);
-        Ok((free, missing, Box::new(layout)))
+        Ok(match missing {
+            0 => Attempt::Fits(Box::new(layout)),
+            _ => Attempt::Missing(missing),
+        })
     }
 
     fn most_inodes_per_group(&self) -> u64 {

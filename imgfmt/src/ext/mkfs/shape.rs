@@ -15,6 +15,10 @@ pub(super) const FIRST_INODE: u32 = 11;
 pub(super) const LOG_GROUPS_PER_FLEX: u8 = 4;
 /// Counts of a group have 16 bits; a multiple of eight keeps bitmaps whole.
 const PER_GROUP_MAX: u64 = 65_528;
+/// Inodes of a group: a byte of its bitmap.
+const INODES_MIN: u64 = 8;
+/// Blocks of the smallest file system with a journal of the default size.
+pub(super) const JOURNALED_MIN: u64 = 2048;
 /// Blocks that a last group must have beyond its own tables, or it is left out.
 const LAST_GROUP_MIN: u64 = 50;
 /// Bytes of a page of the kernel.
@@ -95,7 +99,7 @@ impl Shape {
                 self.block_count = all_blocks;
                 continue;
             }
-            self.set_inodes_per_group(per_group);
+            self.set_inodes_per_group(per_group)?;
             if self.overhead(0) > self.blocks_per_group {
                 return Err(self.too_many(wanted));
             }
@@ -112,16 +116,24 @@ impl Shape {
     }
 
     /// Whole blocks of the table, and a multiple of eight for the bitmap.
-    pub(super) fn set_inodes_per_group(&mut self, wanted: u64) {
+    pub(super) fn set_inodes_per_group(&mut self, wanted: u64) -> Result<()> {
+        // `s_inodes_count` has 32 bits.
+        let all = u64::from(u32::MAX) / self.group_count;
+        if all < INODES_MIN {
+            return Err(Error::NoSpace(format!(
+                "{} groups of {} blocks: 32 bits do not count their inodes, of which each has {INODES_MIN} at least",
+                self.group_count, self.blocks_per_group
+            )));
+        }
         let per_block = self.block_size / self.inode_size;
         let most = (1 << 16) - per_block;
-        let wanted = wanted.clamp(8, most).next_multiple_of(per_block);
-        let mut per_group = (wanted & !7).max(8);
-        // `s_inodes_count` has 32 bits.
-        while per_group * self.group_count > u64::from(u32::MAX) {
-            per_group -= per_block.max(8);
+        let wanted = wanted.clamp(INODES_MIN, most).next_multiple_of(per_block);
+        let mut per_group = (wanted & !7).max(INODES_MIN);
+        while per_group > all {
+            per_group = per_group.saturating_sub(per_block.max(8)).max(INODES_MIN);
         }
         self.inodes_per_group = per_group;
+        Ok(())
     }
 
     /// Blocks of an inode table.
@@ -202,7 +214,7 @@ impl Shape {
     pub(super) fn default_journal_blocks(&self) -> Option<u64> {
         // Up to so many blocks, so many for the journal.
         const SIZES: [(u64, u64); 9] = [
-            (2048, 0),
+            (JOURNALED_MIN, 0),
             (32 << 10, 1024),
             (256 << 10, 4096),
             (512 << 10, 8192),
@@ -268,10 +280,10 @@ fn inode_size(options: &Options, block_size: u64, features: Features) -> Result<
     Ok(size.into())
 }
 
-/// How many bytes have an inode in a file system of `size` bytes, as `mke2fs.conf` has it by default.
-pub(super) fn bytes_per_inode(options: &Options, size: u64) -> u64 {
-    match options.inodes {
-        Inodes::Ratio(ratio) => ratio.max(1024),
+/// How many bytes have an inode in a file system of `size` bytes: a block at least; by default as `mke2fs.conf` has it.
+pub(super) fn bytes_per_inode(options: &Options, block_size: u64, size: u64) -> u64 {
+    let ratio = match options.inodes {
+        Inodes::Ratio(ratio) => ratio,
         _ => match size {
             size if size < 3 * MIB => 8192,
             size if size < 512 * MIB => 4096,
@@ -279,14 +291,15 @@ pub(super) fn bytes_per_inode(options: &Options, size: u64) -> u64 {
             size if size < 16 * TIB => 32768,
             _ => 65536,
         },
-    }
+    };
+    ratio.max(block_size)
 }
 
 fn inodes(options: &Options, shape: &Shape) -> u64 {
     if let Inodes::Count(count) = options.inodes {
         return u64::from(count.max(FIRST_INODE + 1));
     }
-    let ratio = bytes_per_inode(options, options.size);
-    let count = shape.block_count * shape.block_size / ratio.max(shape.block_size);
+    let ratio = bytes_per_inode(options, shape.block_size, options.size);
+    let count = shape.block_count * shape.block_size / ratio;
     count.clamp((FIRST_INODE + 1).into(), u32::MAX.into())
 }

@@ -11,12 +11,15 @@ pub(super) struct Space {
     cursor: u64,
     /// One past the last block.
     end: u64,
+    /// How many are free.
+    free: u64,
 }
 
 impl Space {
     /// All but `used` of the blocks below `end` are free.
     pub(super) fn new(used: RunSet, end: u64) -> Self {
-        Self { used, cursor: 0, end }
+        let free = end - used.count(0, end);
+        Self { used, cursor: 0, end, free }
     }
 
     /// What is taken.
@@ -26,7 +29,13 @@ impl Space {
 
     /// Free blocks; block 0 of 1 KiB blocks is no block of the file system, and the caller marked it.
     pub(super) fn free(&self) -> u64 {
-        self.end - self.used.count(0, self.end)
+        self.free
+    }
+
+    /// Take blocks, all of which are free.
+    fn mark(&mut self, run: Run) {
+        self.used.insert(run);
+        self.free -= run.len;
     }
 
     /// The next free blocks, `most` at most, at least one.
@@ -34,7 +43,7 @@ impl Space {
         let gap = self.used.gap(self.cursor, self.end);
         let gap = gap.or_else(|| self.used.gap(0, self.end)).ok_or_else(|| self.full(most))?;
         let run = Run { start: gap.start, len: gap.len.min(most) };
-        self.used.insert(run);
+        self.mark(run);
         self.cursor = run.end();
         Ok(run)
     }
@@ -46,6 +55,7 @@ impl Space {
 
     /// These blocks are free again, and the next to be taken.
     pub(super) fn give_back(&mut self, run: Run) {
+        self.free += self.used.count(run.start, run.end());
         self.used.remove(run);
         self.cursor = self.cursor.min(run.start);
     }
@@ -69,7 +79,7 @@ impl Space {
         let found = self.used.gap_of(len, goal, self.end);
         if let Some(start) = found.or_else(|| self.used.gap_of(len, 0, self.end)) {
             let run = Run { start, len };
-            self.used.insert(run);
+            self.mark(run);
             return Ok(vec![run]);
         }
         self.take_all(len)
@@ -78,5 +88,30 @@ impl Space {
     /// There is not as much.
     pub(super) fn full(&self, wanted: u64) -> Error {
         Error::NoSpace(format!("{wanted} blocks are wanted, {} are free", self.free()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Space;
+    use crate::ext::mkfs::runs::{Run, RunSet};
+
+    #[test]
+    fn what_is_free_is_what_is_not_taken() {
+        let mut used = RunSet::default();
+        used.insert(Run { start: 4, len: 4 });
+        let mut space = Space::new(used, 20);
+        let counted = |space: &Space| 20 - space.used().count(0, 20);
+        assert_eq!(space.free(), 16);
+        assert_eq!(space.take(10).expect("a run"), Run { start: 0, len: 4 });
+        assert_eq!(space.take_near(3, 15).expect("a run"), [Run { start: 15, len: 3 }]);
+        assert_eq!((space.free(), counted(&space)), (9, 9));
+        // Half of it is free already.
+        space.give_back(Run { start: 6, len: 4 });
+        assert_eq!((space.free(), counted(&space)), (11, 11));
+        assert_eq!(space.take_all(11).expect("the rest").len(), 2);
+        assert_eq!((space.free(), counted(&space)), (0, 0));
+        let full = space.take_one().expect_err("nothing is left").to_string();
+        assert!(full.ends_with("1 blocks are wanted, 0 are free"), "{full}");
     }
 }

@@ -14,6 +14,7 @@ use crate::ext::geometry::{Checksums, Geometry};
 use crate::ext::inode::FileType;
 use crate::ext::mkfs::contents::{Contents, LOST_AND_FOUND};
 use crate::ext::mkfs::layout::Tables;
+use crate::ext::mkfs::place;
 use crate::ext::mkfs::runs::{Run, RunSet};
 use crate::ext::nr::{GroupNr, InodeNr};
 use crate::ext::ondisk::group_desc::{
@@ -131,7 +132,7 @@ fn put_block_bitmap(
     let used: Vec<Run> = contents.space.used().within(start, end).collect();
     let free = end - start - used.iter().map(|run| run.len).sum::<u64>();
     desc.set_free_blocks(free);
-    let own = own_blocks(geometry, group, tables, layout.table_blocks());
+    let own = own_blocks(geometry, group, tables, place::table_blocks(geometry));
     // The last group is always written: it may be short, which old kernels do not make up for.
     let is_last = group.0 + 1 == geometry.group_count;
     let is_untouched = !is_last && used.iter().copied().eq(own.within(start, end));

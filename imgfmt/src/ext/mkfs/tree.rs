@@ -25,7 +25,7 @@ pub(super) struct Node {
     pub(super) runs: Vec<Run>,
     pub(super) kind: NodeKind,
     /// Its block of attributes among those that are shared.
-    pub(super) shared: Option<Vec<u8>>,
+    pub(super) shared: Option<u64>,
     /// Attributes in the inode of a directory, whose content may come to lie beside them.
     pub(super) own: Vec<Xattr>,
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ext::blocks::Blocks;
 use crate::ext::checksum;
 use crate::ext::edit::transaction::Transaction;
+use crate::ext::geometry::Geometry;
 use crate::ext::inode::{Inode, corrupt};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::xattr::{
@@ -109,7 +110,7 @@ pub(crate) fn put_in_inode(inode: &mut Inode, xattrs: &[Xattr]) -> bool {
         return false;
     };
     let (magic, area) = tail.split_at_mut(INODE_HEADER_LEN);
-    if !fits(area, 0, xattrs) {
+    if !fits(area.len(), 0, xattrs) {
         return false;
     }
     // Without any, the kernel leaves no magic number either.
@@ -122,8 +123,7 @@ pub(crate) fn put_in_inode(inode: &mut Inode, xattrs: &[Xattr]) -> bool {
 /// Make these the attributes in the block of an inode. Others who share it keep theirs.
 fn put_in_block(tx: &mut Transaction<'_>, inode: &mut Inode, xattrs: &[Xattr]) -> Result<()> {
     let block_size = tx.geometry().block_size;
-    let mut bytes = vec![0; block_size];
-    if !fits(&bytes, BLOCK_HEADER_LEN, xattrs) {
+    if !fits_block(block_size, xattrs) {
         return Err(Error::NoSpace(format!(
             "extended attributes of inode {} need more than a block (the feature `ea_inode` lifts that, and is not \
              written yet)",
@@ -152,30 +152,27 @@ fn put_in_block(tx: &mut Transaction<'_>, inode: &mut Inode, xattrs: &[Xattr]) -
     if block.0 == 0 {
         return Ok(());
     }
-    fill(&mut bytes, BLOCK_HEADER_LEN, xattrs);
-    let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
-    header.magic = MAGIC.into();
-    header.refcount = 1.into();
-    header.blocks = 1.into();
-    header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
-    seal(tx, block, &mut bytes);
+    let mut bytes = new_block(block_size, xattrs, 1);
+    seal(tx.geometry(), block, &mut bytes);
     tx.put_block(block, bytes);
     Ok(())
 }
 
-/// A new block of attributes, but for its checksum. `None` where they do not fit.
-pub(crate) fn new_block(block_size: usize, xattrs: &[Xattr], refcount: u32) -> Option<Vec<u8>> {
+/// Whether a block has room for these attributes.
+pub(crate) fn fits_block(block_size: usize, xattrs: &[Xattr]) -> bool {
+    fits(block_size, BLOCK_HEADER_LEN, xattrs)
+}
+
+/// A new block of attributes, which [fit](fits_block), but for its checksum.
+pub(crate) fn new_block(block_size: usize, xattrs: &[Xattr], refcount: u32) -> Vec<u8> {
     let mut bytes = vec![0; block_size];
-    if !fits(&bytes, BLOCK_HEADER_LEN, xattrs) {
-        return None;
-    }
     fill(&mut bytes, BLOCK_HEADER_LEN, xattrs);
     let header = BlockHeader::mut_from_prefix(&mut bytes).expect("a block is longer").0;
     header.magic = MAGIC.into();
     header.refcount = refcount.into();
     header.blocks = 1.into();
     header.hash = block_hash(xattrs.iter().map(entry_hash)).into();
-    Some(bytes)
+    bytes
 }
 
 /// Inodes that share a block of attributes, which [`super::read_block`] found sound.
@@ -198,7 +195,7 @@ pub(crate) fn release_block(tx: &mut Transaction<'_>, inode: &Inode) -> Result<(
         0 | 1 => tx.free_run(block, 1),
         count => {
             header.refcount = (count - 1).into();
-            seal(tx, block, &mut bytes);
+            seal(tx.geometry(), block, &mut bytes);
             tx.put_block(block, bytes);
             Ok(())
         }
@@ -242,7 +239,7 @@ pub(crate) fn set_acl_mode(tx: &mut Transaction<'_>, inode: &mut Inode, mode: u1
         block = tx.alloc_meta(old)?;
         inode.set_file_acl(tx.geometry(), block);
     }
-    seal(tx, block, &mut bytes);
+    seal(tx.geometry(), block, &mut bytes);
     tx.put_block(block, bytes);
     Ok(())
 }
@@ -278,8 +275,8 @@ fn entries(area: &[u8], first: usize) -> impl Iterator<Item = (usize, &Entry)> {
     })
 }
 
-fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
-    let geometry = tx.geometry();
+/// Fill in the checksum of a block of attributes, where there is one.
+pub(crate) fn seal(geometry: &Geometry, block: BlockNr, bytes: &mut [u8]) {
     if geometry.has_metadata_csum() {
         let crc = checksum::xattr_block(geometry.seed, block, bytes);
         BlockHeader::mut_from_prefix(bytes).expect("a block is longer").0.checksum = crc.into();
@@ -287,11 +284,11 @@ fn seal(tx: &Transaction<'_>, block: BlockNr, bytes: &mut [u8]) {
 }
 
 /// Whether entries from `first` on and values from the end leave four zero bytes between them.
-fn fits(area: &[u8], first: usize, xattrs: &[Xattr]) -> bool {
+fn fits(len: usize, first: usize, xattrs: &[Xattr]) -> bool {
     let entries: usize =
         xattrs.iter().map(|x| (ENTRY_LEN + x.name.len()).next_multiple_of(4)).sum();
     let values: usize = xattrs.iter().map(|x| x.value.len().next_multiple_of(4)).sum();
-    first + entries + 4 + values <= area.len()
+    first + entries + 4 + values <= len
 }
 
 /// Write entries from `first` on and values from the end. They must fit.

@@ -79,12 +79,10 @@ fn place(disk: &Disk, lens: &[Option<u64>], seed: u64) -> Result<Layout> {
         label: part.name.clone(),
         uuid: part.uuid,
         bootable: part.bootable,
-        attributes: 0,
     });
     let wanted = table::Disk {
         kind: disk.kind,
         len: disk.len,
-        sector_len: 512,
         id: disk.id,
         seed,
         partitions: partitions.collect(),

@@ -459,7 +459,7 @@ fn is_of_image(name: &[u8]) -> bool {
 /// Whether a plain tar is a container image: all its members are what these have.
 fn is_container_image(file: &File) -> FormatResult<bool> {
     let mut look = Look { has_index: false };
-    match TarSource::new(file).feed(&mut look, &mut |_| {}) {
+    match TarSource::of_file(file).and_then(|mut tar| tar.feed(&mut look, &mut |_| {})) {
         Ok(()) => Ok(look.has_index),
         // The first member that is none of an image ends it; what is wrong with an archive is told when it is read.
         Err(_) => Ok(false),
