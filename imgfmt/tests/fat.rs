@@ -90,30 +90,6 @@ fn files_that_we_write_are_what_mtools_reads() {
 }
 
 #[test]
-fn what_is_free_is_what_fsck_counts() {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, len, options) in KINDS {
-        let path = mkfs(directory.path(), "fat", len, options);
-        let mut told = None;
-        edit(&path, |fs| {
-            fs.create_dir("d".as_ref(), NOW)?;
-            fs.write("d/f".as_ref(), &[1; 100_000], NOW)?;
-            fs.write("gone".as_ref(), &[1; 50_000], NOW)?;
-            fs.remove("gone".as_ref())?;
-            told = Some(fs.space()?);
-            Ok(())
-        })
-        .unwrap();
-        let space = told.expect("edited");
-        let said = run("fsck.fat", &["-n", text(&path)]);
-        let used = space.clusters - space.free;
-        assert!(said.contains(&format!(" {used}/{} clusters", space.clusters)), "{name}: {said}");
-        let image = ImageMut::open(&path).unwrap();
-        assert_eq!(Fs::open(volume(&image, 0)).unwrap().space().unwrap(), space, "{name}");
-    }
-}
-
-#[test]
 fn files_that_mtools_and_the_kernel_write_are_what_we_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");

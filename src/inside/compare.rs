@@ -3,7 +3,6 @@
 //! Directories are walked side by side, in the order of names; no more than their names on the way down is held. Content
 //! is compared last, and only of files of one length; holes are compared as the zeros that they read as.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -38,8 +37,6 @@ pub enum Change {
     Xattrs,
     /// The number of a device.
     Device,
-    /// Which other names the same file has, of those that both trees have.
-    HardLinks,
     /// When it was last written.
     Times,
 }
@@ -57,7 +54,6 @@ impl Change {
             Self::Owner => "owner",
             Self::Xattrs => "xattrs",
             Self::Device => "device",
-            Self::HardLinks => "hard links",
             Self::Times => "times",
         }
     }
@@ -104,27 +100,6 @@ impl Side<'_> {
     }
 }
 
-/// Files with several names: which file of the first tree is which of the second, by their numbers ([`Meta::id`]), as
-/// the first name that both have says it. A later name that says otherwise is linked differently.
-#[derive(Default)]
-struct HardLinks {
-    second_of: HashMap<(u64, u64), (u64, u64)>,
-    first_of: HashMap<(u64, u64), (u64, u64)>,
-}
-
-impl HardLinks {
-    /// Whether this name is of another file here than there.
-    fn differ(&mut self, a: &Meta, b: &Meta) -> bool {
-        let has_number = |meta: &Meta| meta.id != (0, 0);
-        if a.is_dir() || a.nlink.max(b.nlink) < 2 || !has_number(a) || !has_number(b) {
-            return false;
-        }
-        let second = *self.second_of.entry(a.id).or_insert(b.id);
-        let first = *self.first_of.entry(b.id).or_insert(a.id);
-        (first, second) != (a.id, b.id)
-    }
-}
-
 /// Tell `visit` of every path, relative to the tops, that differs; empty for the tops. It says whether to go on.
 ///
 /// # Errors
@@ -137,14 +112,10 @@ pub fn compare(
 ) -> Result<()> {
     let mut left = vec![PathBuf::new()];
     let mut walk = Walk::default();
-    let mut links = HardLinks::default();
     while let Some(path) = left.pop() {
         interrupt::check()?;
         let (a, b) = (first.meta(&path)?, second.meta(&path)?);
-        let mut changes = changes((first, &a), (second, &b), &path, times)?;
-        if a.kind == b.kind && links.differ(&a, &b) {
-            changes.push(Change::HardLinks);
-        }
+        let changes = changes((first, &a), (second, &b), &path, times)?;
         if !changes.is_empty() && !visit(&path, &changes)? {
             return Ok(());
         }

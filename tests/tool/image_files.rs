@@ -205,29 +205,6 @@ fn a_tree_too_deep_to_be_copied_is_refused() {
 }
 
 #[test]
-fn names_of_one_file_here_and_of_two_there_differ() {
-    let site = site();
-    site.write("x", "x\n");
-    site.write("one", "cp x :/a\nln /a /b\ncp x :/c\n");
-    site.write("two", "cp x :/a\ncp x :/b\nln /a /c\n");
-    for (image, script) in [("one.img", "one"), ("same.img", "one"), ("two.img", "two")] {
-        fs::copy(site.path("root.img"), site.path(image)).unwrap();
-        site.succeeds(&["image", "edit", image, "-f", script]);
-    }
-    assert_eq!(site.succeeds(&["image", "diff", "one.img", "same.img"]), "");
-    let output = site.autoxen(&["image", "diff", "one.img", "two.img"]);
-    let expected = "/b: hard links\n/c: hard links\n";
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), expected.into()));
-    // The host numbers its files otherwise, and has the same names.
-    site.succeeds(&["image", "cp", "-a", "one.img:/", "host"]);
-    assert_eq!(site.succeeds(&["image", "diff", "one.img:/", "./host"]), "");
-    fs::remove_file(site.path("host/b")).unwrap();
-    fs::copy(site.path("host/a"), site.path("host/b")).unwrap();
-    let output = site.autoxen(&["image", "diff", "one.img:/", "./host"]);
-    assert_eq!(text(&output.stdout), "/b: hard links\n");
-}
-
-#[test]
 fn two_images_are_compared() {
     let site = site();
     fs::copy(site.path("root.img"), site.path("new.img")).unwrap();

@@ -3,8 +3,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use serde_json::Value;
-
 use crate::site::{Site, run, text};
 
 const UUID: &str = "6a1d2c3b-0000-4000-8000-1234567890ab";
@@ -145,36 +143,6 @@ fn each_partition_is_told() {
     let expected =
         "error: image `root.img` has no partition table\nhint: name no partition of it\n";
     assert_eq!(refusal, expected);
-}
-
-#[test]
-fn a_fat_says_what_is_free() {
-    let site = Site::new();
-    std::fs::create_dir(site.path("tree")).unwrap();
-    site.write("tree/f", vec![1; 10_000]);
-    site.succeeds(&["image", "build", "--type", "vfat", "--size", "40M", "-o", "fat.img", "tree"]);
-    let said = run("fsck.fat", "dosfstools", &["-n", site.path("fat.img").to_str().unwrap()]);
-    let (used, clusters) = said
-        .rsplit_once(" files, ")
-        .and_then(|(_, counts)| counts.trim().strip_suffix(" clusters")?.split_once('/'))
-        .unwrap_or_else(|| panic!("{said}"));
-    let count = |text: &str| text.parse::<u64>().unwrap();
-    let free = count(clusters) - count(used);
-    let out = site.succeeds(&["image", "info", "fat.img"]);
-    assert!(out.ends_with(&format!("bytes, {free} free\n")), "{out}");
-    assert!(out.contains(&format!("  clusters: {clusters} of ")), "{out}");
-    let out: Value =
-        serde_json::from_str(&site.succeeds(&["image", "info", "--json", "fat.img"])).unwrap();
-    assert_eq!(out["volumes"][0]["fat"]["free_clusters"], free);
-    // Its root is nothing that a file could be.
-    let mut bytes = std::fs::read(site.path("fat.img")).unwrap();
-    let table = usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) * 512;
-    bytes[table + 4..table + 4096].fill(0);
-    site.write("bad.img", bytes);
-    let output = site.autoxen(&["image", "info", "bad.img"]);
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.contains("  cannot be read: "), "{said}");
 }
 
 #[test]

@@ -52,19 +52,6 @@ fn what_is_of_several_images_says_which() {
 }
 
 #[test]
-fn programs_are_told_the_image_where_there_are_several() {
-    let site = site();
-    fs::copy(site.path("root.img"), site.path("other.img")).unwrap();
-    let images = |places: &[&str]| -> Vec<serde_json::Value> {
-        let out = site.succeeds(&[&["image", "ls", "--json"], places].concat());
-        let lines = out.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines.map(|line: serde_json::Value| line["image"].clone()).collect()
-    };
-    assert_eq!(images(&["root.img:/srv/a", "other.img:/etc/x"]), ["root.img", "other.img"]);
-    assert_eq!(images(&["root.img:/srv/a"]), [serde_json::Value::Null]);
-}
-
-#[test]
 fn a_file_that_cannot_be_read_is_said_and_the_others_are_listed() {
     let site = site();
     let image = site.mke2fs("root.img", "16M", &["-t", "ext2"]);

@@ -40,7 +40,6 @@ use disk::{Device, Overlay};
 use geometry::Geometry;
 
 pub use format::{clusters, format};
-pub use ops::Space;
 
 /// The crate tells most of its errors by their text.
 const IS_A_DIRECTORY: &str = "Is a directory";

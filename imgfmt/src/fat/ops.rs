@@ -15,36 +15,7 @@ use crate::error::{Error, Result};
 /// Bytes of zeros that are written at once.
 const ZEROS: usize = 64 << 10;
 
-/// How full a FAT is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes in a cluster.
-    pub cluster_len: u32,
-    /// How many there are.
-    pub clusters: u32,
-    /// How many of them the table marks as free. The count in FSInfo is a hint that may be wrong, and is not used.
-    pub free: u32,
-}
-
 impl Fs<'_> {
-    /// Count what is free, edits included.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn space(&self) -> Result<Space> {
-        let geometry = &self.geometry;
-        let mut device = self.overlay.device();
-        let mut free = 0;
-        for cluster in 2..geometry.cluster_count + 2 {
-            let link = geometry.link(cluster, |at, buf| {
-                device.seek(SeekFrom::Start(geometry.table + at))?;
-                device.read_exact(buf)
-            });
-            free += u32::from(link.map_err(|e: io::Error| Error::io("FAT", e))? == 0);
-        }
-        Ok(Space { cluster_len: geometry.cluster_len, clusters: geometry.cluster_count, free })
-    }
-
     /// What is at `path`; of the root, a directory without name or times.
     pub fn metadata(&self, path: &Path) -> Result<Entry> {
         let names = components(path)?;

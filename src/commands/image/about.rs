@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use imgfmt::Error;
 use imgfmt::ext::check::Report;
 use imgfmt::ext::{Info, Pending};
-use imgfmt::fat::Space;
 use imgfmt::probe::Probe;
 use imgfmt::qcow2::Header;
 use imgfmt::table::{Partition, Table};
@@ -50,8 +49,6 @@ pub(super) struct VolumeAbout {
     pub(super) probe: Option<Probe>,
     /// What is known of an ext file system.
     pub(super) ext: Option<ExtAbout>,
-    /// How full a FAT is.
-    pub(super) fat: Option<Space>,
     /// What lives in it.
     pub(super) guest: Option<GuestAbout>,
     /// Its block groups, drawn.

@@ -8,7 +8,7 @@ use imgfmt::ext::check::Report;
 use imgfmt::probe::{self, Kind};
 use imgfmt::qcow2::Layer;
 use imgfmt::table::{self, Partition};
-use imgfmt::{Error, Storage, Volume, fat};
+use imgfmt::{Error, Storage, Volume};
 
 use super::about::{About, ExtAbout, GuestAbout, Qcow2About, VolumeAbout};
 use super::map::Map;
@@ -117,13 +117,6 @@ impl View<'_> {
         let len = window.len();
         let mut about = VolumeAbout { partition, len, probe, ..VolumeAbout::default() };
         let kind = about.probe.as_ref().map(|probe| probe.kind);
-        if kind == Some(Kind::Vfat) {
-            match fat::Fs::open(window).and_then(|fs| fs.space()) {
-                Ok(space) => about.fat = Some(space),
-                Err(error) => about.error = Some(error),
-            }
-            return Ok(about);
-        }
         if !kind.is_some_and(Kind::is_ext) {
             return Ok(about);
         }

@@ -39,10 +39,10 @@ pub(super) fn run(args: &LsArgs, talk: Talk) -> Result<ExitCode> {
                 accounts: accounts.as_ref(),
                 is_escaped: io::stdout().is_terminal(),
             };
-            let image = (images > 1).then(|| session::shown(&image).to_string());
-            let prefix = image.as_ref().map_or_else(String::new, |image| format!("{image}:"));
+            let prefix =
+                if images > 1 { format!("{}:", session::shown(&image)) } else { String::new() };
             let (out, is_first, is_whole) = (&mut out, &mut is_first, &mut is_whole);
-            let mut ls = Ls { args, tree, format, image, prefix, talk, out, is_whole, is_first };
+            let mut ls = Ls { args, tree, format, prefix, talk, out, is_whole, is_first };
             match ls.places(&paths, has_several) {
                 Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
                 Err(Stop::Output(error)) => Err(unwritten(&error)),
@@ -103,8 +103,6 @@ struct Ls<'a> {
     args: &'a LsArgs,
     tree: &'a dyn Tree,
     format: Format<'a>,
-    /// The image, where there are several.
-    image: Option<String>,
     /// In front of what is named, where that is in several images.
     prefix: String,
     talk: Talk,
@@ -250,16 +248,13 @@ impl Ls<'_> {
     }
 
     fn json(&mut self, row: &Listed) -> Result<(), Stop> {
-        let mut value = match row.json(self.tree, self.args.sha256) {
+        let value = match row.json(self.tree, self.args.sha256) {
             Ok(value) => value,
             Err(error) => {
                 self.fault(&error);
                 return Ok(());
             }
         };
-        if let Some(image) = &self.image {
-            value["image"] = image.as_str().into();
-        }
         serde_json::to_writer(&mut *self.out, &value).map_err(io::Error::from)?;
         Ok(self.out.write_all(b"\n")?)
     }

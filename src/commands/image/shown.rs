@@ -8,7 +8,6 @@
 
 use imgfmt::ext::check::Report;
 use imgfmt::ext::{Info, Pending};
-use imgfmt::fat::Space;
 use imgfmt::qcow2::{Compression, Header};
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
@@ -94,9 +93,6 @@ fn volume_text(volume: &VolumeAbout) -> String {
     text.push('\n');
     if let Some(ext) = &volume.ext {
         text += &ext_text(ext);
-    }
-    if let Some(Space { cluster_len, clusters, free }) = &volume.fat {
-        text += &format!("  clusters: {clusters} of {cluster_len} bytes, {free} free\n");
     }
     if let Some(map) = &volume.map {
         text += map;
@@ -255,11 +251,6 @@ fn volume_json(volume: &VolumeAbout) -> Value {
         "uuid": probe.and_then(|probe| probe.uuid.clone()),
         "label": probe.and_then(|probe| probe.label.clone()),
         "ext": volume.ext.as_ref().map(ext_json),
-        "fat": volume.fat.map(|Space { cluster_len, clusters, free }| json!({
-            "cluster_size": cluster_len,
-            "clusters": clusters,
-            "free_clusters": free,
-        })),
         "guest": volume.guest.as_ref().map(shown_guest::json),
         "check": volume.check.as_ref().map(check_json),
         "error": volume.error.as_ref().map(ToString::to_string),
