@@ -34,12 +34,14 @@ mod disk;
 mod format;
 mod geometry;
 mod ops;
+mod space;
 
 use clock::Clock;
 use disk::{Device, Overlay};
 use geometry::Geometry;
 
 pub use format::{clusters, format};
+pub use space::{Space, space};
 
 /// The crate tells most of its errors by their text.
 const IS_A_DIRECTORY: &str = "Is a directory";
