@@ -249,6 +249,35 @@ fn two_images_are_compared() {
 }
 
 #[test]
+fn files_that_are_linked_otherwise_differ() {
+    let site = site();
+    site.write("more", "more\n");
+    let edit = |image: &str, script: &str| {
+        site.write("script", script);
+        site.succeeds(&["image", "edit", image, "-f", "script"]);
+    };
+    edit("root.img", "mkdir /l\ncp more :/l/a\nln /l/a /l/b\nln /l/a /l/c\nln /l/a /srv/outside\n");
+    fs::copy(site.path("root.img"), site.path("new.img")).unwrap();
+    assert_eq!(site.succeeds(&["image", "diff", "root.img", "new.img"]), "");
+    // Of the same four names, `b` and `c` are one file and `a` another.
+    edit("new.img", "rm /l/b\nrm /l/c\ncp more :/l/b\nln /l/b /l/c\n");
+    let output = site.autoxen(&["image", "diff", "root.img", "new.img"]);
+    assert_eq!(text(&output.stdout), "/l/b: links\n/l/c: links\n");
+    assert_eq!(output.status.code(), Some(1));
+    let output = site.autoxen(&["image", "diff", "--json", "root.img:/l", "new.img:/l"]);
+    let first = text(&output.stdout);
+    let first: serde_json::Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["path"], &first["changes"]), (&"/b".into(), &["links"][..].into()));
+    // A name that only one tree has is told alone, and a FAT has no links to compare.
+    edit("new.img", "rm /l/b\nrm /l/c\nln /l/a /l/b\n");
+    let output = site.autoxen(&["image", "diff", "root.img", "new.img"]);
+    assert_eq!(text(&output.stdout), "- /l/c\n");
+    run("mkfs.fat", "dosfstools", &["-C", site.path("fat.img").to_str().unwrap(), "8192"]);
+    site.autoxen(&["image", "cp", "-r", "root.img:/l", "fat.img:/"]);
+    assert_eq!(site.succeeds(&["image", "diff", "root.img:/l", "fat.img:/l"]), "");
+}
+
+#[test]
 fn nothing_is_written_outside_of_where_an_image_is_copied_to() {
     let site = site();
     let outside = site.path("outside");
