@@ -4,6 +4,7 @@
 //! holes stay holes. What the target does not keep (a FAT no owner, a user's process none either) is passed over, what
 //! it cannot hold at all is an error.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
+use super::lost::Lost;
 use super::tree::{Keeps, Meta, Tree, TreeMut, found, is_same, resolved};
 use super::walk::Walk;
 use crate::failure::Failure;
@@ -71,6 +73,8 @@ pub struct Copy<'a> {
     pub said: Vec<String>,
     /// What was not kept, of files that were copied.
     pub notes: Vec<String>,
+    /// What a target that has no owners did not keep.
+    pub lost: Lost,
     /// What was not copied, where the copy goes on.
     pub faults: Vec<Failure>,
 }
@@ -90,8 +94,8 @@ impl<'a> Copy<'a> {
         options: Options,
         made: &'a mut HashSet<PathBuf>,
     ) -> Self {
-        let (walk, links, said, notes, faults) = Default::default();
-        Self { source, target, options, walk, links, made, said, notes, faults }
+        let (walk, links, said, notes, lost, faults) = Default::default();
+        Self { source, target, options, walk, links, made, said, notes, lost, faults }
     }
 
     /// Copy what is at `from` to the name `to`.
@@ -370,6 +374,9 @@ impl<'a> Copy<'a> {
     ) -> Result<(), Fault> {
         let keeps = self.target.keeps();
         let is_link = meta.kind == FileType::Symlink;
+        if !self.target.has_owners() {
+            self.count_lost(from, meta, existed)?;
+        }
         if keeps.xattrs && existed.is_some() && meta.kind == FileType::File {
             match self.target.remove_xattr(to, CAPABILITY.as_ref()) {
                 Ok(()) | Err(Error::NoSuchXattr { .. }) => {}
@@ -387,6 +394,34 @@ impl<'a> Copy<'a> {
         }
         if self.options.keep {
             self.target.set_times(to, meta.atime, meta.mtime).map_err(Fault::Target)?;
+        }
+        Ok(())
+    }
+
+    fn count_lost(
+        &mut self,
+        from: &Path,
+        meta: &Meta,
+        existed: Option<&Meta>,
+    ) -> Result<(), Fault> {
+        let keep = self.options.keep;
+        if keep {
+            let owner = Some((meta.uid, meta.gid));
+            self.lost.attributes(meta.is_dir(), meta.mode, owner);
+            let all = self.source().xattrs(from).map_err(Fault::Source)?;
+            let is_kept = |name: &str| self.options.keep_all || ACLS.contains(&name);
+            if all.iter().any(|xattr| xattr.name.to_str().is_some_and(is_kept)) {
+                self.lost.xattrs();
+            }
+        } else if existed.is_none() {
+            let mode = meta.mode & 0o777 & !self.target.keeps().umask;
+            self.lost.attributes(meta.is_dir(), mode, None);
+        }
+        if self.options.keep_all && !meta.is_dir() && meta.nlink > 1 && meta.id != (0, 0) {
+            match self.links.entry(meta.id) {
+                Entry::Occupied(_) => self.lost.link(),
+                Entry::Vacant(place) => drop(place.insert(PathBuf::new())),
+            }
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ pub mod guest;
 pub mod host;
 pub mod host_target;
 pub mod loader;
+pub mod lost;
 pub mod mode;
 pub mod owner;
 pub mod script;

@@ -242,7 +242,7 @@ fn a_fat_takes_and_gives_names_content_and_times() {
         "mkdir -p tree/EFI/Boot tree/empty && head -c 2500001 /dev/urandom > tree/EFI/Boot/BOOTX64.EFI && \
          printf x > 'tree/EFI/a long name.txt' && : > tree/nothing && find tree -exec touch -d '2024-02-03 04:05:06 UTC' {} + && \
          tar --numeric-owner --owner=0 --group=0 --mode=u=rwX,go=rX -cf tree.tar -C tree EFI empty nothing && \
-         ln -s nothing tree/link && ln tree/nothing tree/twin && tar -cf more.tar -C tree link nothing twin && \
+         ln -s nothing tree/link && ln tree/nothing tree/twin && tar --owner=0 --group=0 -cf more.tar -C tree link nothing twin && \
          truncate -s 40M fat.img && mkfs.fat -F 32 -n ESP fat.img",
     );
     site.succeeds(&["image", "import", "fat.img", "tree.tar"]);

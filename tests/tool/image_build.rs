@@ -178,6 +178,8 @@ fn a_container_image_is_told_by_its_content() {
 
 #[test]
 fn fat_holds_what_it_can_and_says_what_it_cannot() {
+    // Whoever runs the test: other owners are told of.
+    const OWNER: &[&str] = &["--owner", "root:root"];
     let site = Site::new();
     site.write("esp/EFI/BOOT/BOOTX64.EFI", vec![7; 3_000_000]);
     site.write("esp/a long name with blanks.txt", "text");
@@ -195,8 +197,9 @@ fn fat_holds_what_it_can_and_says_what_it_cannot() {
     .enumerate()
     {
         let image = format!("{index}.img");
-        let output = site
-            .autoxen(&[&["image", "build", "-t", "vfat", "-o", &image, "esp"][..], args].concat());
+        let output = site.autoxen(
+            &[&["image", "build", "-t", "vfat", "-o", &image, "esp"][..], OWNER, args].concat(),
+        );
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert_eq!(
             text(&output.stderr),

@@ -278,6 +278,40 @@ fn files_that_are_linked_otherwise_differ() {
 }
 
 #[test]
+fn what_a_fat_does_not_keep_is_counted() {
+    let site = site();
+    run("mkfs.fat", "dosfstools", &["-C", site.path("fat.img").to_str().unwrap(), "8192"]);
+    site.write("f", "f");
+    site.write(
+        "script",
+        "mkdir /l\ncp f :/l/a\ncp f :/l/b\ncp f :/l/c\nchmod 755 /l\nchmod 644 /l/a\nchmod 600 /l/b\n\
+         chmod 644 /l/c\nchown 0:0 /l\nchown 0:0 /l/a\nchown 0:0 /l/b\nchown 7:7 /l/c\nln /l/c /l/d\n",
+    );
+    site.succeeds(&["image", "edit", "root.img", "-f", "script"]);
+    let told = |args: &[&str]| {
+        let output = site.autoxen(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let of = |option| told(&["image", "cp", option, "root.img:/l", "fat.img:/"]);
+    assert_eq!(of("-r"), "note: 1 owner or mode is not kept: FAT has none\n");
+    assert_eq!(of("-rp"), "note: 3 owners and modes are not kept: FAT has none\n");
+    assert_eq!(
+        of("-a"),
+        "note: 3 owners and modes are not kept: FAT has none\nnote: 1 hard link is a copy: FAT has none\n"
+    );
+    site.succeeds(&["image", "export", "root.img:/l", "-o", "l.tar"]);
+    let lost = "warning: 2 owners and modes are not kept: FAT has none\n";
+    let copy = "warning: `l.tar`: `/d` is a copy: FAT has no hard links\n";
+    assert_eq!(told(&["image", "import", "fat.img:/", "l.tar"]), format!("{copy}{lost}"));
+    let built = told(&["image", "build", "-t", "vfat", "-o", "new.img", "l.tar"]);
+    assert_eq!(built, format!("{copy}{lost}"));
+    let built =
+        told(&["image", "build", "-t", "vfat", "-o", "own.img", "--owner", "root:root", "l.tar"]);
+    assert_eq!(built, format!("{copy}warning: 1 owner or mode is not kept: FAT has none\n"));
+}
+
+#[test]
 fn nothing_is_written_outside_of_where_an_image_is_copied_to() {
     let site = site();
     let outside = site.path("outside");

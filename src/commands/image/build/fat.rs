@@ -23,6 +23,7 @@ use super::made::VolumeMade;
 use super::output::{self, Output};
 use crate::build::{Type, Volume};
 use crate::failure::{Failure, Result};
+use crate::inside::lost::Lost;
 
 /// Bytes of content that are given to a file at once.
 const PIECE_LEN: u64 = 4 << 20;
@@ -49,10 +50,18 @@ pub(super) fn make(
     bytes.write(&made).map_err(fail)?;
     let fs = Fs::open(Window::whole(&bytes)).map_err(fail)?;
     let spellings = BTreeMap::new();
-    let mut filler =
-        Filler { bytes: &bytes, fs: Some(fs), held: 0, spellings, told_of_attributes: false };
+    let mut filler = Filler {
+        bytes: &bytes,
+        fs: Some(fs),
+        held: 0,
+        spellings,
+        told_of_attributes: false,
+        lost: Lost::default(),
+    };
     work.feed(volume, &mut filler)?;
     filler.flush().map_err(fail)?;
+    let lost = filler.lost.lines();
+    work.warnings.extend(lost);
     let [a, b] = [id >> 16, id & 0xffff];
     Ok(VolumeMade {
         kind: Type::Vfat,
@@ -105,6 +114,8 @@ struct Filler<'a> {
     /// How each path is spelt, by its lower case.
     spellings: BTreeMap<String, String>,
     told_of_attributes: bool,
+    /// What is not kept.
+    lost: Lost,
 }
 
 impl<'a> Filler<'a> {
@@ -299,6 +310,11 @@ impl Sink for Filler<'_> {
         if !entry.xattrs.is_empty() && !self.told_of_attributes {
             self.told_of_attributes = true;
             warn(format!("`{}`: FAT keeps no extended attributes, of no file", entry.path));
+        }
+        let meta = &entry.meta;
+        if !matches!(entry.kind, Kind::HardLink(_)) {
+            let is_dir = entry.kind == Kind::Dir;
+            self.lost.attributes(is_dir, meta.mode, Some((meta.uid, meta.gid)));
         }
         self.check_spelling(&entry.path)?;
         self.make_parents(&entry.path, now)?;
