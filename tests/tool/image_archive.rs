@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::image_build::{compare, sh, tree};
+use crate::image_build::{UMOUNT, compare, sh, tree};
 use crate::site::{Site, e2fsck, run};
 
 const AUTOXEN: &str = env!("CARGO_BIN_EXE_autoxen");
@@ -169,7 +169,7 @@ fn names_in_acls_become_the_numbers_of_the_archive_or_of_the_image() {
     let acl = |image: &str| {
         let script = format!(
             "mkdir -p mnt && mount -o loop,ro {image} mnt && getfacl -cn mnt/file | grep -E '^(user|group):[^:]' | paste -sd' '; \
-             until umount mnt; do :; done 2> /dev/null"
+             {UMOUNT}"
         );
         sh(&site, &script).trim().to_owned()
     };
