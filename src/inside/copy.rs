@@ -439,10 +439,16 @@ impl<'a> Copy<'a> {
             if is_owned { meta.mode } else { meta.mode & 0o1777 }
         } else if existed.is_some() {
             return Ok(());
-        } else if meta.is_dir() {
-            meta.mode & 0o1777 & !keeps.umask
         } else {
-            meta.mode & 0o777 & !keeps.umask
+            let handed_down = self.handed_down(to)?;
+            match (meta.is_dir(), handed_down) {
+                // As with cp: others get no right to write in a directory that the umask would not give them.
+                (true, handed_down) => {
+                    meta.mode & (0o1000 | handed_down.unwrap_or(0o777)) & !keeps.umask
+                }
+                (false, Some(handed_down)) => meta.mode & handed_down,
+                (false, None) => meta.mode & 0o777 & !keeps.umask,
+            }
         };
         // What a directory hands down to those in it is its own affair.
         let inherited = match (self.options.keep, self.target.metadata(to, false)) {
@@ -450,6 +456,16 @@ impl<'a> Copy<'a> {
             _ => 0,
         };
         self.target.set_mode(to, mode | inherited).map_err(Fault::Target)
+    }
+
+    /// What the default ACL of the directory above gives at most to a new file, in the place of the umask.
+    fn handed_down(&self, to: &Path) -> Result<Option<u16>, Fault> {
+        let Some(directory) = to.parent().filter(|_| self.target.keeps().xattrs) else {
+            return Ok(None);
+        };
+        let all = self.target.xattrs(directory).map_err(Fault::Target)?;
+        let acl = all.iter().find(|xattr| xattr.name == "system.posix_acl_default");
+        Ok(acl.and_then(|acl| mode_of_acl(&acl.value)))
     }
 
     fn xattrs(&mut self, from: &Path, to: &Path, is_link: bool) -> Result<(), Fault> {
@@ -497,6 +513,25 @@ pub fn just_made(tree: &dyn Tree, to: &Path) -> Failure {
     let shown = tree.shown(to);
     Failure::new(format!("`{shown}`: was just made there, from another place"))
         .hint("several sources of one name need several directories")
+}
+
+/// The mode that an ACL stands for, in the form that `setxattr` takes (`struct posix_acl_xattr_header`, version 2):
+/// four bytes, then entries of a tag, permissions and an id. The mask, where there is one, is what a group may do.
+fn mode_of_acl(value: &[u8]) -> Option<u16> {
+    const OWNER: u16 = 0x01;
+    const GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    const OTHER: u16 = 0x20;
+    let (entries, _) = value.strip_prefix(&2_u32.to_le_bytes())?.as_chunks::<8>();
+    let permissions = |wanted| {
+        let mut all = entries.iter().map(|entry| {
+            let [tag, permissions] = [[entry[0], entry[1]], [entry[2], entry[3]]];
+            (u16::from_le_bytes(tag), u16::from_le_bytes(permissions) & 7)
+        });
+        all.find_map(|(tag, permissions)| (tag == wanted).then_some(permissions))
+    };
+    let group = permissions(MASK).or_else(|| permissions(GROUP))?;
+    Some(permissions(OWNER)? << 6 | group << 3 | permissions(OTHER)?)
 }
 
 /// Writes to the end of a file of a tree.

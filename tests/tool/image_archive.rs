@@ -272,6 +272,34 @@ fn a_fat_takes_and_gives_names_content_and_times() {
     run("fsck.fat", "dosfstools", &["-n", site.path("fat.img").to_str().unwrap()]);
 }
 
+#[test]
+fn what_a_default_acl_hands_down_is_what_cp_gets_from_the_kernel() {
+    let site = Site::new();
+    // Default ACLs with and without a mask; files that others may write, and may not read.
+    sh(
+        &site,
+        "mkdir -p tree/dir && for mode in 666 777 640 600 444; do : > tree/f$mode; chmod $mode tree/f$mode; done && \
+         : > tree/dir/f && chmod 660 tree/dir/f && chmod 777 tree/dir && chmod 755 tree && \
+         truncate -s 16M x.img && mke2fs -q -t ext4 x.img && mkdir -p mnt && mount -o loop x.img mnt && \
+         mkdir mnt/ours mnt/theirs mnt/ours/min mnt/theirs/min && for to in mnt/ours mnt/theirs; do \
+         setfacl -d -m u:1234:rwx,g::rx,m::rw,o::- $to && setfacl -d -m u::rwx,g::rwx,o::r $to/min || exit 1; done; \
+         umask 022; cp -r tree mnt/theirs/ && cp -r tree mnt/theirs/min/",
+    );
+    sh(&site, UMOUNT);
+    for to in ["/ours/", "/ours/min/"] {
+        site.succeeds(&["image", "cp", "-r", "tree", &format!("x.img:{to}")]);
+    }
+    e2fsck(&site.path("x.img"));
+    let list = |to: &str| {
+        let script =
+            format!("mount -o loop,ro x.img mnt && (cd mnt/{to} && getfacl -nRpE .); {UMOUNT}");
+        sh(&site, &script)
+    };
+    let theirs = list("theirs");
+    assert!(theirs.contains("\nuser:1234:rwx\n"), "{theirs}");
+    assert_eq!(list("ours"), theirs);
+}
+
 /// What has to go through whole, and is large.
 fn round_trip(make: &str, size: &str) {
     let site = Site::new();
