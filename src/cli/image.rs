@@ -23,7 +23,8 @@ is read as it is, with backing files that lie in its directory.
 --deep reads all metadata of every ext2, ext3 and ext4 file system, as `e2fsck -fn` does; a journal that has to be
 replayed is taken into account. It repairs nothing.
 Of a file system with a Linux root it says what lives in it: the distribution, the processor, what starts its services,
-its kernels with their ramdisks (of a separate /boot, too, if fstab names it), and its fstab.
+its kernels with their ramdisks (of a separate /boot, too, if fstab names it, and of /usr/lib/modules), the entries of its
+boot loader (GRUB, Syslinux, Boot Loader Specification) that start a kernel, and its fstab.
 --map shows block groups as cells, by what their descriptors say: metadata, and how full of data the rest is.
 
 JSON: one object with `image`, `bytes` (of the disk), `compression`, `qcow2` (`version`, `file_bytes`, `cluster_bytes`,
@@ -31,10 +32,12 @@ JSON: one object with `image`, `bytes` (of the disk), `compression`, `qcow2` (`v
 `sector_bytes`, `warnings`) and `volumes`. Each volume has `partition`, `start`, `bytes`, `part_uuid`, `part_label`, `holds`, `uuid`,
 `label`, `ext` (`kind`, `block_size`, `blocks`, `free_blocks`, `reserved_blocks`, `inode_size`, `inodes`, `free_inodes`,
 `features`, `state`, `needs_recovery`, `journal` (`clean`, `empty`: only the mark of it is on, `replay`, null), `orphans`,
-`created`, `mounted`, `written` (Unix seconds), `mounts`, `last_mounted`), `guest`, `check` (`clean`, `total`, `findings` of
+`created`, `mounted`, `written` (Unix seconds), `mounts`, `last_mounted`), `fat` (`cluster_size`, `clusters`,
+`free_clusters`), `guest`, `check` (`clean`, `total`, `findings` of
 `kind`, `place` and `what`, `not_checked`, `inodes`, `directories`, `blocks`) and `error`. `guest` has `release` (`name`,
 `id`, `version`, `source`), `machine`, `init` (the one that is started first), `systemd` (its version), `hostname`, `kernels`
-(as of `image kernel`), `fstab` (`source`, `target`, `type`, `options`, `freq`, `passno`, `partition`: the one that `source`
+(as of `image kernel`), `boot_entries` (`partition`, `path` of the menu, `title`, `hypervisor`, `kernel`, `ramdisks`, `options`,
+as the loader reads them), `fstab` (`source`, `target`, `type`, `options`, `freq`, `passno`, `partition`: the one that `source`
 means, 0 for an image without partitions) and `warnings`. What there is none of is null.
 
 Exit status: 0 nothing found; 1 findings of --deep; 2 the image or an ext file system in it cannot be read.";
@@ -63,7 +66,8 @@ Examples:
   autoxen image kernel disk.img#2 --version 6.1.0-18-amd64 -o boot
   autoxen image kernel --json root.img -o boot | jq -r .kernel
 
-The kernels are those of /boot, or of the partition of the same disk that the guest's fstab mounts there. Newest is what
+The kernels are those of /boot, or of the partition of the same disk that the guest's fstab mounts there, and behind them
+those that lie beside their modules alone, as /usr/lib/modules/6.8.5/vmlinuz. Newest is what
 `prepare` would take for a pv guest: of kernels before 3.0, one that is built for Xen. The ramdisk is that of its version.
 
 Files keep their names. Each is built under a temporary name in DIR, synced, then renamed: it is there whole or not at

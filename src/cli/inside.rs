@@ -32,7 +32,8 @@ and /etc/group. The mode of a file with an ACL ends in `+`, with a SELinux label
 
 JSON: one object a line with `path` (null where it is not UTF-8) and `path_pct` (bytes other than 0x21 to 0x7E, and `%`, \
 are `%XX`), `type` (file, dir, symlink, char, block, fifo, socket), `mode`, `uid`, `gid`, `size`, `nlink`, `mtime`, `ino`, \
-`rdev` of devices, `target` and `target_pct` of symbolic links, and with --sha256 `sha256` of files.
+`rdev` of devices, `target` and `target_pct` of symbolic links, with --sha256 `sha256` of files, and \
+`image` where places in several images are listed.
 
 Exit status: 0 done; 2 something could not be listed."
 );
@@ -57,7 +58,7 @@ Examples:
 `./x:y` is a file of the host with a colon in its name. What comes into an image belongs to root unless -p or -a keeps the \
 owner, by its number. Holes stay holes. A copy to the host follows no symbolic link below its destination, sets owners \
 only for root, and goes on after an error; one into an image is whole or has no effect. A FAT keeps contents and \
-times alone; what has no place in it (links, devices) is refused.
+times alone; what has no place in it (links, devices) is refused, and it is told of how many files owner and mode are lost.
 
 Exit status: 0 done; 2 failed; 130 interrupted: what was copied to the host so far stays."
 );
@@ -142,7 +143,7 @@ Examples:
   autoxen image diff root.img:/etc ./etc                       with a directory of the host
 
 A line for each path: `-` only in the first, `+` only in the second, or what differs: `kind`, `content`, `target`, `mode`, \
-`owner`, `xattrs`, `device`, `times`. Times count with --times alone. What is below a directory that only one has is not listed.
+`owner`, `xattrs`, `device`, `links` (which other names the file has), `times`. Times count with --times alone. What is below a directory that only one has is not listed.
 
 JSON: one object a line with `path`, `path_pct` and `changes`, an array of those words or of `only in first` or `only in \
 second`.

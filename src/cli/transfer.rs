@@ -26,7 +26,7 @@ IMAGE.autoxen-undo beside the image while it lasts, where there is no journal or
 memory until it is written. ACLs with names of users, as GNU tar writes them, become numbers by the owners in the
 archive, by its own etc/passwd and etc/group if they come before, or by those of the image.
 
-A FAT keeps names, content and times alone: what it has no place for is left out with a warning.
+A FAT keeps names, content and times alone: what it has no place for is left out with a warning, owners and modes are counted.
 
 JSON: one object with `image`, `path`, `entries`, `guard` (`journal` or `undo`) and `warnings`.
 

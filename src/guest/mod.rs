@@ -8,6 +8,7 @@ pub mod hostname;
 pub mod init;
 pub mod kernel;
 pub mod keys;
+pub mod loader;
 pub mod machine;
 pub mod release;
 pub mod script;

@@ -3,6 +3,7 @@
 //! Directories are walked side by side, in the order of names; no more than their names on the way down is held. Content
 //! is compared last, and only of files of one length; holes are compared as the zeros that they read as.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub enum Change {
     Content,
     /// What a symbolic link says.
     Target,
+    /// Which other names the same file has, of those that both trees have.
+    Links,
     /// Permissions.
     Mode,
     /// Owner or group.
@@ -50,6 +53,7 @@ impl Change {
             Self::Kind => "kind",
             Self::Content => "content",
             Self::Target => "target",
+            Self::Links => "links",
             Self::Mode => "mode",
             Self::Owner => "owner",
             Self::Xattrs => "xattrs",
@@ -112,10 +116,14 @@ pub fn compare(
 ) -> Result<()> {
     let mut left = vec![PathBuf::new()];
     let mut walk = Walk::default();
+    let mut names = [FirstNames::new(), FirstNames::new()];
     while let Some(path) = left.pop() {
         interrupt::check()?;
         let (a, b) = (first.meta(&path)?, second.meta(&path)?);
-        let changes = changes((first, &a), (second, &b), &path, times)?;
+        let mut changes = changes((first, &a), (second, &b), &path, times)?;
+        if linked_otherwise(&mut names, (&a, &b), &path) && changes != [Change::Kind] {
+            changes.push(Change::Links);
+        }
         if !changes.is_empty() && !visit(&path, &changes)? {
             return Ok(());
         }
@@ -194,6 +202,23 @@ fn changes(
         all.push(Change::Times);
     }
     Ok(all)
+}
+
+/// The first name that was met, of each file with several.
+type FirstNames = HashMap<(u64, u64), PathBuf>;
+
+/// Whether `path` is another name of one file here, and of another one or of none there. Of files that a FAT has, which
+/// have one name each and no number, nothing can be said.
+fn linked_otherwise(names: &mut [FirstNames; 2], (a, b): (&Meta, &Meta), path: &Path) -> bool {
+    if a.is_dir() || b.is_dir() || a.id == (0, 0) || b.id == (0, 0) {
+        return false;
+    }
+    let [ours, theirs] = names;
+    let first = |names: &mut FirstNames, meta: &Meta| match meta.nlink {
+        0 | 1 => path.to_owned(),
+        _ => names.entry(meta.id).or_insert_with(|| path.to_owned()).clone(),
+    };
+    first(ours, a) != first(theirs, b)
 }
 
 /// The next bytes of a file that are not in a hole.

@@ -4,6 +4,7 @@
 //! holes stay holes. What the target does not keep (a FAT no owner, a user's process none either) is passed over, what
 //! it cannot hold at all is an error.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
+use super::lost::Lost;
 use super::tree::{Keeps, Meta, Tree, TreeMut, found, is_same, resolved};
 use super::walk::Walk;
 use crate::failure::Failure;
@@ -71,6 +73,8 @@ pub struct Copy<'a> {
     pub said: Vec<String>,
     /// What was not kept, of files that were copied.
     pub notes: Vec<String>,
+    /// What a target that has no owners did not keep.
+    pub lost: Lost,
     /// What was not copied, where the copy goes on.
     pub faults: Vec<Failure>,
 }
@@ -90,8 +94,8 @@ impl<'a> Copy<'a> {
         options: Options,
         made: &'a mut HashSet<PathBuf>,
     ) -> Self {
-        let (walk, links, said, notes, faults) = Default::default();
-        Self { source, target, options, walk, links, made, said, notes, faults }
+        let (walk, links, said, notes, lost, faults) = Default::default();
+        Self { source, target, options, walk, links, made, said, notes, lost, faults }
     }
 
     /// Copy what is at `from` to the name `to`.
@@ -370,6 +374,9 @@ impl<'a> Copy<'a> {
     ) -> Result<(), Fault> {
         let keeps = self.target.keeps();
         let is_link = meta.kind == FileType::Symlink;
+        if !self.target.has_owners() {
+            self.count_lost(from, meta, existed)?;
+        }
         if keeps.xattrs && existed.is_some() && meta.kind == FileType::File {
             match self.target.remove_xattr(to, CAPABILITY.as_ref()) {
                 Ok(()) | Err(Error::NoSuchXattr { .. }) => {}
@@ -391,6 +398,34 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
+    fn count_lost(
+        &mut self,
+        from: &Path,
+        meta: &Meta,
+        existed: Option<&Meta>,
+    ) -> Result<(), Fault> {
+        let keep = self.options.keep;
+        if keep {
+            let owner = Some((meta.uid, meta.gid));
+            self.lost.attributes(meta.is_dir(), meta.mode, owner);
+            let all = self.source().xattrs(from).map_err(Fault::Source)?;
+            let is_kept = |name: &str| self.options.keep_all || ACLS.contains(&name);
+            if all.iter().any(|xattr| xattr.name.to_str().is_some_and(is_kept)) {
+                self.lost.xattrs();
+            }
+        } else if existed.is_none() {
+            let mode = meta.mode & 0o777 & !self.target.keeps().umask;
+            self.lost.attributes(meta.is_dir(), mode, None);
+        }
+        if self.options.keep_all && !meta.is_dir() && meta.nlink > 1 && meta.id != (0, 0) {
+            match self.links.entry(meta.id) {
+                Entry::Occupied(_) => self.lost.link(),
+                Entry::Vacant(place) => drop(place.insert(PathBuf::new())),
+            }
+        }
+        Ok(())
+    }
+
     fn mode(
         &mut self,
         to: &Path,
@@ -404,10 +439,16 @@ impl<'a> Copy<'a> {
             if is_owned { meta.mode } else { meta.mode & 0o1777 }
         } else if existed.is_some() {
             return Ok(());
-        } else if meta.is_dir() {
-            meta.mode & 0o1777 & !keeps.umask
         } else {
-            meta.mode & 0o777 & !keeps.umask
+            let handed_down = self.handed_down(to)?;
+            match (meta.is_dir(), handed_down) {
+                // As with cp: others get no right to write in a directory that the umask would not give them.
+                (true, handed_down) => {
+                    meta.mode & (0o1000 | handed_down.unwrap_or(0o777)) & !keeps.umask
+                }
+                (false, Some(handed_down)) => meta.mode & handed_down,
+                (false, None) => meta.mode & 0o777 & !keeps.umask,
+            }
         };
         // What a directory hands down to those in it is its own affair.
         let inherited = match (self.options.keep, self.target.metadata(to, false)) {
@@ -415,6 +456,16 @@ impl<'a> Copy<'a> {
             _ => 0,
         };
         self.target.set_mode(to, mode | inherited).map_err(Fault::Target)
+    }
+
+    /// What the default ACL of the directory above gives at most to a new file, in the place of the umask.
+    fn handed_down(&self, to: &Path) -> Result<Option<u16>, Fault> {
+        let Some(directory) = to.parent().filter(|_| self.target.keeps().xattrs) else {
+            return Ok(None);
+        };
+        let all = self.target.xattrs(directory).map_err(Fault::Target)?;
+        let acl = all.iter().find(|xattr| xattr.name == "system.posix_acl_default");
+        Ok(acl.and_then(|acl| mode_of_acl(&acl.value)))
     }
 
     fn xattrs(&mut self, from: &Path, to: &Path, is_link: bool) -> Result<(), Fault> {
@@ -462,6 +513,25 @@ pub fn just_made(tree: &dyn Tree, to: &Path) -> Failure {
     let shown = tree.shown(to);
     Failure::new(format!("`{shown}`: was just made there, from another place"))
         .hint("several sources of one name need several directories")
+}
+
+/// The mode that an ACL stands for, in the form that `setxattr` takes (`struct posix_acl_xattr_header`, version 2):
+/// four bytes, then entries of a tag, permissions and an id. The mask, where there is one, is what a group may do.
+fn mode_of_acl(value: &[u8]) -> Option<u16> {
+    const OWNER: u16 = 0x01;
+    const GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    const OTHER: u16 = 0x20;
+    let (entries, _) = value.strip_prefix(&2_u32.to_le_bytes())?.as_chunks::<8>();
+    let permissions = |wanted| {
+        let mut all = entries.iter().map(|entry| {
+            let [tag, permissions] = [[entry[0], entry[1]], [entry[2], entry[3]]];
+            (u16::from_le_bytes(tag), u16::from_le_bytes(permissions) & 7)
+        });
+        all.find_map(|(tag, permissions)| (tag == wanted).then_some(permissions))
+    };
+    let group = permissions(MASK).or_else(|| permissions(GROUP))?;
+    Some(permissions(OWNER)? << 6 | group << 3 | permissions(OTHER)?)
 }
 
 /// Writes to the end of a file of a tree.

@@ -11,6 +11,7 @@ use imgfmt::archive::{
 use imgfmt::ext::FileType;
 use imgfmt::{Error, Result};
 
+use super::lost::Lost;
 use super::tree::{self, Tree, TreeMut, found};
 
 /// Bytes that are read and written at once.
@@ -103,6 +104,8 @@ pub struct TreeSink<'t> {
     tree: &'t mut dyn TreeMut,
     root: PathBuf,
     told_of_attributes: bool,
+    /// What was not kept.
+    pub lost: Lost,
 }
 
 impl<'t> TreeSink<'t> {
@@ -112,7 +115,12 @@ impl<'t> TreeSink<'t> {
     /// [`Error::NotFound`], [`Error::NotADirectory`].
     pub fn new(tree: &'t mut dyn TreeMut, root: &Path) -> Result<Self> {
         match tree.metadata(root, true)?.is_dir() {
-            true => Ok(Self { tree, root: root.into(), told_of_attributes: false }),
+            true => Ok(Self {
+                tree,
+                root: root.into(),
+                told_of_attributes: false,
+                lost: Lost::default(),
+            }),
             false => Err(Error::NotADirectory(root.into())),
         }
     }
@@ -267,6 +275,11 @@ impl Sink for TreeSink<'_> {
         if !entry.xattrs.is_empty() && !self.told_of_attributes {
             self.told_of_attributes = true;
             warn(format!("`{}`: FAT keeps no extended attributes, of no file", entry.path));
+        }
+        let meta = &entry.meta;
+        if !matches!(entry.kind, Kind::HardLink(_)) {
+            let is_dir = entry.kind == Kind::Dir;
+            self.lost.attributes(is_dir, meta.mode, Some((meta.uid, meta.gid)));
         }
         let (parent, _) = entry.path.split().expect("it is not the root");
         self.make_dirs(&TreePath::new(parent).expect("part of a path"))?;

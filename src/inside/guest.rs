@@ -4,7 +4,7 @@
 //! is told as a warning, so that one damaged file does not hide the others. What the files mean is known in
 //! [`crate::guest`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use imgfmt::Error;
 use imgfmt::ext::FileType;
@@ -116,6 +116,45 @@ pub fn kernels(tree: &dyn Tree, directory: &Path) -> imgfmt::Result<Vec<Found>> 
         all.push(Found { kernel, len: found.len, release });
     }
     Ok(all)
+}
+
+/// The kernels that lie beside their modules, as Fedora and Arch keep them: `/usr/lib/modules/6.8.5/vmlinuz`, the newest
+/// first. The first of `directories` that is there is looked at.
+///
+/// # Errors
+/// Where that directory cannot be read.
+pub fn kernels_of_modules(
+    tree: &dyn Tree,
+    directories: &[&str],
+) -> imgfmt::Result<(PathBuf, Vec<Found>)> {
+    for directory in directories.iter().map(Path::new) {
+        let mut versions = match tree.read_dir(directory) {
+            Ok(names) => names,
+            Err(Error::NotFound(_) | Error::NotADirectory(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        versions.retain(|name| name.to_str().is_some());
+        versions
+            .sort_by(|a, b| kernel::compare_versions(&b.to_string_lossy(), &a.to_string_lossy()));
+        let mut all = Vec::new();
+        for version in versions.iter().filter_map(|name| name.to_str()) {
+            let Ok(files) = kernels(tree, &directory.join(version)) else { continue };
+            let own = files.into_iter().find(|found| found.kernel.version.is_empty());
+            let Some(Found { kernel, len, release }) = own.filter(|_| all.len() < KERNELS_MAX)
+            else {
+                continue;
+            };
+            let within = |file: String| format!("{version}/{file}");
+            let kernel = Kernel {
+                file: within(kernel.file),
+                version: version.to_owned(),
+                ramdisk: kernel.ramdisk.map(within),
+            };
+            all.push(Found { kernel, len, release });
+        }
+        return Ok((directory.to_owned(), all));
+    }
+    Ok((PathBuf::new(), Vec::new()))
 }
 
 /// At most `cap` bytes from the start of a file, without those behind its first hole.

@@ -13,6 +13,8 @@ pub mod glob;
 pub mod guest;
 pub mod host;
 pub mod host_target;
+pub mod loader;
+pub mod lost;
 pub mod mode;
 pub mod owner;
 pub mod script;

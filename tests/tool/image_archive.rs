@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::image_build::{compare, sh, tree};
+use crate::image_build::{UMOUNT, compare, sh, tree};
 use crate::site::{Site, e2fsck, run};
 
 const AUTOXEN: &str = env!("CARGO_BIN_EXE_autoxen");
@@ -169,7 +169,7 @@ fn names_in_acls_become_the_numbers_of_the_archive_or_of_the_image() {
     let acl = |image: &str| {
         let script = format!(
             "mkdir -p mnt && mount -o loop,ro {image} mnt && getfacl -cn mnt/file | grep -E '^(user|group):[^:]' | paste -sd' '; \
-             until umount mnt; do :; done 2> /dev/null"
+             {UMOUNT}"
         );
         sh(&site, &script).trim().to_owned()
     };
@@ -242,7 +242,7 @@ fn a_fat_takes_and_gives_names_content_and_times() {
         "mkdir -p tree/EFI/Boot tree/empty && head -c 2500001 /dev/urandom > tree/EFI/Boot/BOOTX64.EFI && \
          printf x > 'tree/EFI/a long name.txt' && : > tree/nothing && find tree -exec touch -d '2024-02-03 04:05:06 UTC' {} + && \
          tar --numeric-owner --owner=0 --group=0 --mode=u=rwX,go=rX -cf tree.tar -C tree EFI empty nothing && \
-         ln -s nothing tree/link && ln tree/nothing tree/twin && tar -cf more.tar -C tree link nothing twin && \
+         ln -s nothing tree/link && ln tree/nothing tree/twin && tar --owner=0 --group=0 -cf more.tar -C tree link nothing twin && \
          truncate -s 40M fat.img && mkfs.fat -F 32 -n ESP fat.img",
     );
     site.succeeds(&["image", "import", "fat.img", "tree.tar"]);
@@ -270,6 +270,34 @@ fn a_fat_takes_and_gives_names_content_and_times() {
     );
     assert_eq!(sh(&site, "mdir -b -i fat.img ::empty | wc -l"), "2\n");
     run("fsck.fat", "dosfstools", &["-n", site.path("fat.img").to_str().unwrap()]);
+}
+
+#[test]
+fn what_a_default_acl_hands_down_is_what_cp_gets_from_the_kernel() {
+    let site = Site::new();
+    // Default ACLs with and without a mask; files that others may write, and may not read.
+    sh(
+        &site,
+        "mkdir -p tree/dir && for mode in 666 777 640 600 444; do : > tree/f$mode; chmod $mode tree/f$mode; done && \
+         : > tree/dir/f && chmod 660 tree/dir/f && chmod 777 tree/dir && chmod 755 tree && \
+         truncate -s 16M x.img && mke2fs -q -t ext4 x.img && mkdir -p mnt && mount -o loop x.img mnt && \
+         mkdir mnt/ours mnt/theirs mnt/ours/min mnt/theirs/min && for to in mnt/ours mnt/theirs; do \
+         setfacl -d -m u:1234:rwx,g::rx,m::rw,o::- $to && setfacl -d -m u::rwx,g::rwx,o::r $to/min || exit 1; done; \
+         umask 022; cp -r tree mnt/theirs/ && cp -r tree mnt/theirs/min/",
+    );
+    sh(&site, UMOUNT);
+    for to in ["/ours/", "/ours/min/"] {
+        site.succeeds(&["image", "cp", "-r", "tree", &format!("x.img:{to}")]);
+    }
+    e2fsck(&site.path("x.img"));
+    let list = |to: &str| {
+        let script =
+            format!("mount -o loop,ro x.img mnt && (cd mnt/{to} && getfacl -nRpE .); {UMOUNT}");
+        sh(&site, &script)
+    };
+    let theirs = list("theirs");
+    assert!(theirs.contains("\nuser:1234:rwx\n"), "{theirs}");
+    assert_eq!(list("ours"), theirs);
 }
 
 /// What has to go through whole, and is large.

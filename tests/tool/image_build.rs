@@ -18,6 +18,11 @@ pub(crate) fn sh(site: &Site, script: &str) -> String {
     run("sh", "dash", &["-c", &format!("cd {} && {script}", str(&site.path("")))])
 }
 
+/// Unmount `mnt` in a script, and end the script where that is not possible. Between fork and exec, a child of another
+/// test holds our files open, and the mount is busy for that moment.
+pub(crate) const UMOUNT: &str = "{ i=0; until umount mnt || [ $i = 500 ]; do i=$((i + 1)); done 2> /dev/null; \
+     if mountpoint -q mnt; then exit 9; fi; }";
+
 /// A tree of nasty names and of all that a tar can hold, as `tree.tar`.
 pub(crate) fn tree(site: &Site) {
     let script = r#"mkdir tree && cd tree && mkdir -p dir/sub empty 'blank name' && echo hello > dir/file &&
@@ -40,7 +45,7 @@ pub(crate) fn compare(site: &Site, image: &str, tar: &str) {
     let script = format!(
         "mkdir -p mnt && mount -o loop,ro {image} mnt && \
          {{ tar --xattrs --xattrs-include='*' --acls --numeric-owner --compare -f {tar} -C mnt; status=$?; \
-         find mnt -printf x | wc -c > count; until umount mnt; do :; done 2> /dev/null; exit $status; }}"
+         find mnt -printf x | wc -c > count; {UMOUNT}; exit $status; }}"
     );
     sh(site, &script);
     let listed = sh(site, &format!("tar -tf {tar} | wc -l")).trim().parse::<u64>().unwrap();
@@ -92,7 +97,7 @@ fn a_sparse_file_of_5_gib_stays_one() {
         let script = format!(
             "mkdir -p mnt && mount -o loop,ro {image} mnt && stat -c %s mnt/sparse && \
              dd if=mnt/sparse bs=1 skip=4444444440 count=12 status=none | od -An -c; \
-             until umount mnt; do :; done 2> /dev/null"
+             {UMOUNT}"
         );
         let expected = "5368709120\n  \\0  \\0  \\0  \\0   d   a   t   a  \\0  \\0  \\0  \\0\n";
         assert_eq!(sh(&site, &script), expected);
@@ -178,6 +183,8 @@ fn a_container_image_is_told_by_its_content() {
 
 #[test]
 fn fat_holds_what_it_can_and_says_what_it_cannot() {
+    // Whoever runs the test: other owners are told of.
+    const OWNER: &[&str] = &["--owner", "root:root"];
     let site = Site::new();
     site.write("esp/EFI/BOOT/BOOTX64.EFI", vec![7; 3_000_000]);
     site.write("esp/a long name with blanks.txt", "text");
@@ -195,8 +202,9 @@ fn fat_holds_what_it_can_and_says_what_it_cannot() {
     .enumerate()
     {
         let image = format!("{index}.img");
-        let output = site
-            .autoxen(&[&["image", "build", "-t", "vfat", "-o", &image, "esp"][..], args].concat());
+        let output = site.autoxen(
+            &[&["image", "build", "-t", "vfat", "-o", &image, "esp"][..], OWNER, args].concat(),
+        );
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert_eq!(
             text(&output.stderr),
@@ -212,6 +220,25 @@ fn fat_holds_what_it_can_and_says_what_it_cannot() {
         sh(&site, &script);
         sh(&site, "ln -s x esp/link");
     }
+    // Longer than what is written at once, with a hole in the middle and one at the end, twice.
+    sh(
+        &site,
+        "mkdir long && head -c 20000001 /dev/urandom > long/a && truncate -s 30000000 long/a && \
+         printf x | dd of=long/a bs=1 seek=39999999 conv=notrunc status=none && truncate -s 45000000 long/a && \
+         ln long/a long/b && head -c 9000000 /dev/urandom > long/c && printf small > long/d",
+    );
+    for size in ["auto", "600M"] {
+        let args = ["image", "build", "-f", "-t", "vfat", "-o", "long.img", "--size", size, "long"];
+        site.succeeds(&args);
+        run("fsck.fat", "dosfstools", &["-n", str(&site.path("long.img"))]);
+        sh(
+            &site,
+            "rm -rf out && mkdir out && mcopy -s -m -n -i long.img '::*' out && diff -r long out",
+        );
+    }
+    let args = ["image", "build", "-t", "vfat", "-o", "x.img", "--size", "60M", "long"];
+    let told = site.fails(&args);
+    assert!(told.contains("all clusters are in use"), "{told}");
     let id =
         run("blkid", "util-linux", &["-p", "-o", "value", "-s", "UUID", str(&site.path("2.img"))]);
     assert_eq!(id, "1A2B-3C4D\n");
@@ -223,6 +250,28 @@ fn fat_holds_what_it_can_and_says_what_it_cannot() {
     let told = site.fails(&["image", "build", "-t", "vfat", "-o", "x.img", "esp"]);
     assert_eq!(told, "error: `esp`: `what?`: a character that no FAT name has\n");
     assert!(!site.names().iter().any(|name| name.contains("x.img")), "{:?}", site.names());
+}
+
+#[test]
+fn swap_is_what_util_linux_makes_of_the_same_words() {
+    const UUID: &str = "6a1d2c3b-0000-4000-8000-1234567890ab";
+    let site = Site::new();
+    for size in ["1M", "12345678", "3G"] {
+        let args = ["image", "build", "-f", "-o", "swap.img", "-t", "swap", "--size", size];
+        site.succeeds(&[&args[..], &["--label", "pages", "--uuid", UUID]].concat());
+        let ours = site.path("swap.img");
+        let labelled = run("swaplabel", "util-linux", &[str(&ours)]);
+        assert_eq!(labelled, format!("LABEL: pages\nUUID:  {UUID}\n"));
+        let probe = |tag| run("blkid", "util-linux", &["-p", "-o", "value", "-s", tag, str(&ours)]);
+        assert_eq!((probe("TYPE"), probe("VERSION")), ("swap\n".into(), "1\n".into()));
+        assert_eq!((probe("LABEL"), probe("UUID")), ("pages\n".into(), format!("{UUID}\n")));
+        // The header, with the count of pages in it, is all that is not zero.
+        let theirs = site.path("theirs.img");
+        run("truncate", "coreutils", &["-r", str(&ours), str(&theirs)]);
+        run("mkswap", "util-linux", &["-q", "-L", "pages", "-U", UUID, str(&theirs)]);
+        run("cmp", "diffutils", &["-n", "1048576", str(&ours), str(&theirs)]);
+        fs::remove_file(theirs).unwrap();
+    }
 }
 
 #[test]
@@ -293,7 +342,17 @@ fn a_disk_has_its_partitions_as_flags_or_a_file_say() {
                     e2fsck(&part);
                     assert_eq!(crate::site::debugfs_cat(&part, "/etc/hostname"), "guest\n");
                 }
-                "swap" => {}
+                "swap" => {
+                    let probed = judge(
+                        "blkid",
+                        "util-linux",
+                        &["-p", "-o", "value", "-s", "UUID", str(&part)],
+                    );
+                    let uuid = text(&probed.stdout);
+                    let labelled = run("swaplabel", "util-linux", &[str(&part)]);
+                    assert_eq!(labelled, format!("UUID:  {uuid}"));
+                    assert!(uuid.trim().len() == 36, "{uuid}");
+                }
                 _ => continue,
             }
             checked += 1;
@@ -403,7 +462,7 @@ fn a_signal_in_mid_work_leaves_no_image() {
         let mut stdin = child.stdin.take().unwrap();
         // The archive does not end: it waits for more of it until the signal has come, and then goes on for a byte.
         stdin.write_all(&head[..600_000]).unwrap();
-        while site.names() == before {
+        while site.names() == before && child.try_wait().unwrap().is_none() {
             std::thread::yield_now();
         }
         kill_process(Pid::from_child(&child), signal).unwrap();

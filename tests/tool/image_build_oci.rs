@@ -2,6 +2,7 @@
 //! `docker save` and as an OCI archive. The judges: what `umoci unpack` makes of the same layers, seen by GNU tar and the
 //! kernel.
 
+use crate::image_build::UMOUNT;
 use crate::site::{Site, e2fsck, run};
 
 fn sh(site: &Site, script: &str) -> String {
@@ -65,7 +66,7 @@ fn compare(site: &Site, image: &str) {
     let script = format!(
         "mkdir -p mnt && mount -o loop,ro {image} mnt && \
          {{ tar --xattrs --xattrs-include='*' --numeric-owner --compare -f judge.tar -C mnt; status=$?; \
-         (cd mnt && {list}) > ours; until umount mnt; do :; done 2> /dev/null; [ $status = 0 ]; }} && \
+         (cd mnt && {list}) > ours; {UMOUNT}; [ $status = 0 ]; }} && \
          (cd judged/rootfs && {list}) > theirs && diff theirs ours && wc -l < ours"
     );
     let count: usize = sh(site, &script).trim().parse().unwrap();
@@ -126,9 +127,10 @@ fn an_image_of_its_own_size_takes_files_until_it_is_full() {
     // Files of one block each: it is the blocks that end, and inodes are left.
     let filled = sh(
         &site,
-        "mkdir mnt && mount -o loop small.img mnt && \
-         { i=0; while printf x > mnt/$i; do i=$((i + 1)); done 2> /dev/null; stat -f -c '%f %d' mnt; \
-           until umount mnt; do :; done 2> /dev/null; }",
+        &format!(
+            "mkdir mnt && mount -o loop small.img mnt && \
+             {{ i=0; while printf x > mnt/$i; do i=$((i + 1)); done 2> /dev/null; stat -f -c '%f %d' mnt; {UMOUNT}; }}"
+        ),
     );
     let [blocks, inodes]: [u64; 2] = filled
         .split_whitespace()

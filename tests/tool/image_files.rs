@@ -249,6 +249,69 @@ fn two_images_are_compared() {
 }
 
 #[test]
+fn files_that_are_linked_otherwise_differ() {
+    let site = site();
+    site.write("more", "more\n");
+    let edit = |image: &str, script: &str| {
+        site.write("script", script);
+        site.succeeds(&["image", "edit", image, "-f", "script"]);
+    };
+    edit("root.img", "mkdir /l\ncp more :/l/a\nln /l/a /l/b\nln /l/a /l/c\nln /l/a /srv/outside\n");
+    fs::copy(site.path("root.img"), site.path("new.img")).unwrap();
+    assert_eq!(site.succeeds(&["image", "diff", "root.img", "new.img"]), "");
+    // Of the same four names, `b` and `c` are one file and `a` another.
+    edit("new.img", "rm /l/b\nrm /l/c\ncp more :/l/b\nln /l/b /l/c\n");
+    let output = site.autoxen(&["image", "diff", "root.img", "new.img"]);
+    assert_eq!(text(&output.stdout), "/l/b: links\n/l/c: links\n");
+    assert_eq!(output.status.code(), Some(1));
+    let output = site.autoxen(&["image", "diff", "--json", "root.img:/l", "new.img:/l"]);
+    let first = text(&output.stdout);
+    let first: serde_json::Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["path"], &first["changes"]), (&"/b".into(), &["links"][..].into()));
+    // A name that only one tree has is told alone, and a FAT has no links to compare.
+    edit("new.img", "rm /l/b\nrm /l/c\nln /l/a /l/b\n");
+    let output = site.autoxen(&["image", "diff", "root.img", "new.img"]);
+    assert_eq!(text(&output.stdout), "- /l/c\n");
+    run("mkfs.fat", "dosfstools", &["-C", site.path("fat.img").to_str().unwrap(), "8192"]);
+    site.autoxen(&["image", "cp", "-r", "root.img:/l", "fat.img:/"]);
+    assert_eq!(site.succeeds(&["image", "diff", "root.img:/l", "fat.img:/l"]), "");
+}
+
+#[test]
+fn what_a_fat_does_not_keep_is_counted() {
+    let site = site();
+    run("mkfs.fat", "dosfstools", &["-C", site.path("fat.img").to_str().unwrap(), "8192"]);
+    site.write("f", "f");
+    site.write(
+        "script",
+        "mkdir /l\ncp f :/l/a\ncp f :/l/b\ncp f :/l/c\nchmod 755 /l\nchmod 644 /l/a\nchmod 600 /l/b\n\
+         chmod 644 /l/c\nchown 0:0 /l\nchown 0:0 /l/a\nchown 0:0 /l/b\nchown 7:7 /l/c\nln /l/c /l/d\n",
+    );
+    site.succeeds(&["image", "edit", "root.img", "-f", "script"]);
+    let told = |args: &[&str]| {
+        let output = site.autoxen(args);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let of = |option| told(&["image", "cp", option, "root.img:/l", "fat.img:/"]);
+    assert_eq!(of("-r"), "note: 1 owner or mode is not kept: FAT has none\n");
+    assert_eq!(of("-rp"), "note: 3 owners and modes are not kept: FAT has none\n");
+    assert_eq!(
+        of("-a"),
+        "note: 3 owners and modes are not kept: FAT has none\nnote: 1 hard link is a copy: FAT has none\n"
+    );
+    site.succeeds(&["image", "export", "root.img:/l", "-o", "l.tar"]);
+    let lost = "warning: 2 owners and modes are not kept: FAT has none\n";
+    let copy = "warning: `l.tar`: `/d` is a copy: FAT has no hard links\n";
+    assert_eq!(told(&["image", "import", "fat.img:/", "l.tar"]), format!("{copy}{lost}"));
+    let built = told(&["image", "build", "-t", "vfat", "-o", "new.img", "l.tar"]);
+    assert_eq!(built, format!("{copy}{lost}"));
+    let built =
+        told(&["image", "build", "-t", "vfat", "-o", "own.img", "--owner", "root:root", "l.tar"]);
+    assert_eq!(built, format!("{copy}warning: 1 owner or mode is not kept: FAT has none\n"));
+}
+
+#[test]
 fn nothing_is_written_outside_of_where_an_image_is_copied_to() {
     let site = site();
     let outside = site.path("outside");

@@ -243,6 +243,115 @@ fn a_boot_partition_is_found_by_fstab() {
 }
 
 #[test]
+fn kernels_beside_their_modules_are_found_behind_those_of_boot() {
+    let site = Site::new();
+    let (old, new) = (kernel("6.8.5-301.fc40 (x"), kernel("6.10.2-arch1-1 (x"));
+    root(
+        &site,
+        &[
+            ("/bin/", ""),
+            ("/etc/fstab", ""),
+            ("/lib", "-> usr/lib"),
+            ("/usr/lib/modules/6.8.5-301.fc40/vmlinuz", &old),
+            ("/usr/lib/modules/6.8.5-301.fc40/initramfs.img", "ramdisk"),
+            ("/usr/lib/modules/6.10.2-arch1-1/vmlinuz", &new),
+            ("/usr/lib/modules/6.9.0/modules.dep", ""),
+        ],
+    );
+    let expected = "6.10.2-arch1-1: /usr/lib/modules/6.10.2-arch1-1/vmlinuz, no ramdisk\n\
+        6.8.5-301.fc40: /usr/lib/modules/6.8.5-301.fc40/vmlinuz, ramdisk 6.8.5-301.fc40/initramfs.img\n";
+    assert_eq!(site.succeeds(&["image", "kernel", "root.img"]), expected);
+    assert_eq!(guest(&site, "root.img")["kernels"].as_array().unwrap().len(), 2);
+    let args = ["image", "kernel", "root.img", "--version", "6.8.5-301.fc40", "-o", "out"];
+    assert_eq!(site.succeeds(&args), "out/vmlinuz\nout/initramfs.img\n");
+    assert!(fs::read_to_string(site.path("out/vmlinuz")).unwrap() == old);
+    // Arch calls it by a flavour in /boot, Fedora by its version: neither is told twice.
+    let own = [
+        ("/bin/", ""),
+        ("/etc/fstab", ""),
+        ("/boot/vmlinuz-linux", &new[..]),
+        ("/boot/vmlinuz-6.8.5", "x"),
+        ("/lib/modules/6.10.2-arch1-1/vmlinuz", &new),
+        ("/lib/modules/6.8.5/vmlinuz", &old),
+        ("/lib/modules/6.7.0/vmlinuz", "x"),
+    ];
+    root(&site, &own);
+    let listed = site.succeeds(&["image", "kernel", "root.img"]);
+    let paths: Vec<&str> =
+        listed.lines().map(|line| line.split([' ', ',']).nth(1).unwrap()).collect();
+    assert_eq!(
+        paths,
+        ["/boot/vmlinuz-6.8.5", "/boot/vmlinuz-linux", "/lib/modules/6.7.0/vmlinuz"],
+        "{listed}"
+    );
+}
+
+#[test]
+fn the_entries_of_a_boot_loader_are_told() {
+    let site = Site::new();
+    let grub = "menuentry 'Debian' --class x {\n linux /boot/vmlinuz-6 root=LABEL=r ro\n initrd /boot/initrd.img-6\n}\n\
+        menuentry 'Firmware' {\n fwsetup\n}\n";
+    root(
+        &site,
+        &[
+            ("/bin/", ""),
+            ("/etc/fstab", ""),
+            ("/boot/grub/grub.cfg", grub),
+            ("/boot/grub/grub.conf", "title Old\nkernel /xen.gz\nmodule /vmlinuz ro\n"),
+            ("/boot/grub/menu.lst", "-> grub.conf"),
+            ("/boot/extlinux/extlinux.conf", "-> extlinux.conf"),
+            ("/boot/loader/entries/b.conf", "linux /b\n"),
+            ("/boot/loader/entries/a.conf", "title \u{1b}[31mA\nlinux /a\n"),
+            ("/boot/loader/entries/none", "linux /none\n"),
+        ],
+    );
+    let out = site.succeeds(&["image", "info", "root.img"]);
+    let told: Vec<&str> = out.lines().filter(|line| line.starts_with("    boot: ")).collect();
+    assert_eq!(
+        told,
+        [
+            "    boot: `Debian` starts /boot/vmlinuz-6 (/boot/grub/grub.cfg)",
+            "    boot: `Old` starts /xen.gz, then /vmlinuz (/boot/grub/grub.conf)",
+            "    boot: `\\u{1b}[31mA` starts /a (/boot/loader/entries/a.conf)",
+            "    boot: `b.conf` starts /b (/boot/loader/entries/b.conf)",
+        ]
+    );
+    assert!(out.contains("    cannot be told: `/boot/extlinux/extlinux.conf`: "), "{out}");
+    let guest = guest(&site, "root.img");
+    let entry = &guest["boot_entries"][0];
+    assert_eq!((&entry["title"], &entry["kernel"]), (&"Debian".into(), &"/boot/vmlinuz-6".into()));
+    assert_eq!(entry["options"], "root=LABEL=r ro");
+    assert_eq!(entry["ramdisks"], Value::from(["/boot/initrd.img-6"].as_slice()));
+    assert_eq!(guest["boot_entries"][1]["hypervisor"], "/xen.gz");
+}
+
+#[test]
+fn the_room_of_a_fat_is_what_fsck_counts() {
+    let site = Site::new();
+    for (name, kib, bits) in
+        [("12.img", "2048", "12"), ("16.img", "20480", "16"), ("32.img", "49152", "32")]
+    {
+        let image = site.path(name);
+        let image = image.to_str().unwrap();
+        run("mkfs.fat", "dosfstools", &["-F", bits, "-s", "1", "-C", image, kib]);
+        site.write("f", vec![7; 100_001]);
+        site.succeeds(&["image", "cp", "f", &format!("{name}:/f")]);
+        let out = site.succeeds(&["image", "info", "--json", name]);
+        let found: Value = serde_json::from_str(&out).unwrap();
+        let fat = found["volumes"][0]["fat"].clone();
+        let (all, free) =
+            (fat["clusters"].as_u64().unwrap(), fat["free_clusters"].as_u64().unwrap());
+        let judged = run("fsck.fat", "dosfstools", &["-n", image]);
+        assert!(judged.contains(&format!(" {}/{all} clusters", all - free)), "{judged} {fat}");
+        let shown = site.succeeds(&["image", "info", name]);
+        assert!(
+            shown.contains(&format!("  clusters: {all} of 512 bytes, {free} free\n")),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn the_map_adds_up_to_what_dumpe2fs_counts() {
     let site = Site::new();
     // 40 groups of 8 MiB, with data in some.

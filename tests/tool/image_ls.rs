@@ -49,6 +49,18 @@ fn what_is_of_several_images_says_which() {
         ]),
         "root.img:/srv/a\n\nroot.img:/srv:\na\nb\nc\n\nother.img:/etc/x\n\nother.img:/srv:\na\nb\nc\n"
     );
+    // For programs, too; what is of one image names none.
+    let images = |places: &[&str]| {
+        let listed = site.succeeds(&[&["image", "ls", "--json"], places].concat());
+        let image = |line: &str| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            row.get("image").map(|image| image.as_str().unwrap().to_owned())
+        };
+        listed.lines().map(image).collect::<Vec<_>>()
+    };
+    let (root, other) = (Some("root.img".to_owned()), Some("other.img".to_owned()));
+    assert_eq!(images(&["root.img:/srv/a", "other.img:/srv/b"]), [root, other]);
+    assert_eq!(images(&["root.img:/srv/a", "root.img:/srv/b"]), [None, None]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The device that the crate `fatfs` writes to: changed blocks in memory, above a volume that is never touched.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::geometry::{Geometry, Root};
@@ -28,17 +29,33 @@ impl<'a> Overlay<'a> {
 
     /// A device for one edit. What it writes is lost unless [`Overlay::keep`] gets it.
     pub(super) fn device(&self) -> Device<'_, 'a> {
-        Device { overlay: self, written: Blocks::new(), position: 0, near: None }
+        Device { overlay: self, written: Blocks::new(), position: 0, near: None, spill: None }
+    }
+
+    /// A device whose blocks go to `spill`, and from there into the volume, when there are many. What was kept is in the
+    /// volume already.
+    pub(super) fn device_through<'o>(&'o self, spill: Spill<'o>) -> Device<'o, 'a> {
+        Device { spill: Some(spill), ..self.device() }
     }
 
     pub(super) fn keep(&mut self, written: Written) {
         self.blocks.extend(written.0);
     }
 
+    /// Whether nothing was kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// What differs from the volume, at offsets of the image.
-    pub(super) fn into_changes(self) -> io::Result<Changes> {
+    pub(super) fn into_changes(mut self) -> io::Result<Changes> {
+        self.take_changes()
+    }
+
+    /// The same; the volume will have them.
+    pub(super) fn take_changes(&mut self) -> io::Result<Changes> {
         let mut changes = Changes::new();
-        for (nr, block) in self.blocks {
+        for (nr, block) in std::mem::take(&mut self.blocks) {
             let mut before = vec![0; block.len()];
             self.volume.read_at(nr * BLOCK, &mut before)?;
             if before != block {
@@ -59,6 +76,24 @@ impl<'a> Overlay<'a> {
     }
 }
 
+/// Blocks that are held before they are spilt.
+const SPILL_AT: usize = 1024;
+
+/// Where blocks go that are too many to hold, by their offset in the image.
+pub(super) struct Spill<'o>(&'o mut dyn FnMut(u64, &[u8]) -> io::Result<()>);
+
+impl<'o> Spill<'o> {
+    pub(super) fn new(write: &'o mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> Self {
+        Self(write)
+    }
+}
+
+impl fmt::Debug for Spill<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spill")
+    }
+}
+
 /// The blocks that one edit wrote.
 #[derive(Debug)]
 pub(super) struct Written(Blocks);
@@ -72,11 +107,33 @@ pub(super) struct Device<'o, 'a> {
     /// The block of the volume that was read last. The crate follows a chain by reading its links one by one, two or
     /// four bytes each, and most of them lie beside the one before.
     near: Option<(u64, Vec<u8>)>,
+    spill: Option<Spill<'o>>,
 }
 
 impl Device<'_, '_> {
     pub(super) fn into_written(self) -> Written {
         Written(self.written)
+    }
+
+    /// Give away all blocks, neighbours together.
+    pub(super) fn spill(&mut self) -> io::Result<()> {
+        let Some(Spill(write)) = &mut self.spill else { return Ok(()) };
+        // The volume is about to change.
+        self.near = None;
+        let start = self.overlay.volume.start();
+        let mut run: Option<(u64, Vec<u8>)> = None;
+        for (nr, block) in std::mem::take(&mut self.written) {
+            let offset = start + nr * BLOCK;
+            match &mut run {
+                Some((at, bytes)) if *at + bytes.len() as u64 == offset => bytes.extend(block),
+                _ => {
+                    if let Some((at, bytes)) = run.replace((offset, block)) {
+                        write(at, &bytes)?;
+                    }
+                }
+            }
+        }
+        run.map_or(Ok(()), |(at, bytes)| write(at, &bytes))
     }
 
     /// Give a directory that this edit made the `.` and `..` that the format wants. The crate writes both with long
@@ -159,6 +216,9 @@ impl Write for Device<'_, '_> {
             return Ok(0);
         }
         if !self.written.contains_key(&nr) {
+            if self.spill.is_some() && self.written.len() >= SPILL_AT {
+                self.spill()?;
+            }
             self.written.insert(nr, self.overlay.block(nr)?);
         }
         let block = self.written.get_mut(&nr).expect("it was put there");

@@ -34,12 +34,15 @@ mod disk;
 mod format;
 mod geometry;
 mod ops;
+mod space;
+mod stream;
 
 use clock::Clock;
 use disk::{Device, Overlay};
 use geometry::Geometry;
 
 pub use format::{clusters, format};
+pub use space::{Space, space};
 
 /// The crate tells most of its errors by their text.
 const IS_A_DIRECTORY: &str = "Is a directory";
@@ -216,6 +219,14 @@ impl<'a> Fs<'a> {
         Ok(())
     }
 
+    fn check_clean(&self) -> Result<()> {
+        if self.geometry.is_dirty {
+            let what = "it was not unmounted; `fsck.fat -a` mends it";
+            return Err(Error::NotClean(what.into()));
+        }
+        Ok(())
+    }
+
     /// A device that holds what `edit` wrote.
     fn edited(
         &self,
@@ -223,10 +234,7 @@ impl<'a> Fs<'a> {
         now: u64,
         edit: impl FnOnce(&FatFs<'_, '_, 'a>) -> io::Result<()>,
     ) -> Result<Device<'_, 'a>> {
-        if self.geometry.is_dirty {
-            let what = "it was not unmounted; `fsck.fat -a` mends it";
-            return Err(Error::NotClean(what.into()));
-        }
+        self.check_clean()?;
         let mut device = self.overlay.device();
         let outcome = clock::at(now, || with_fatfs(&mut device, edit));
         outcome.map_err(|e| describe(path, e))?;

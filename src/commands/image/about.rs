@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use imgfmt::Error;
 use imgfmt::ext::check::Report;
 use imgfmt::ext::{Info, Pending};
+use imgfmt::fat::Space;
 use imgfmt::probe::Probe;
 use imgfmt::qcow2::Header;
 use imgfmt::table::{Partition, Table};
@@ -49,6 +50,8 @@ pub(super) struct VolumeAbout {
     pub(super) probe: Option<Probe>,
     /// What is known of an ext file system.
     pub(super) ext: Option<ExtAbout>,
+    /// The room of a FAT.
+    pub(super) fat: Option<Space>,
     /// What lives in it.
     pub(super) guest: Option<GuestAbout>,
     /// Its block groups, drawn.
@@ -70,6 +73,7 @@ pub(super) struct ExtAbout {
 }
 
 /// All that is said of what lives in a root.
+#[derive(Default)]
 pub(super) struct GuestAbout {
     /// What its files say.
     pub(super) guest: Guest,
@@ -77,4 +81,8 @@ pub(super) struct GuestAbout {
     pub(super) kernels: Vec<String>,
     /// The same, for programs.
     pub(super) kernels_json: Vec<serde_json::Value>,
+    /// The entries of its boot loader, for people.
+    pub(super) entries: Vec<String>,
+    /// The same, for programs.
+    pub(super) entries_json: Vec<serde_json::Value>,
 }

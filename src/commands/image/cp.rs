@@ -173,6 +173,7 @@ fn take(args: &CpArgs, copy: Copy<'_>, said: &mut Said) -> Vec<Failure> {
         said.lines.extend(copy.said);
     }
     said.notes.extend(copy.notes);
+    said.notes.extend(copy.lost.lines());
     copy.faults
 }
 

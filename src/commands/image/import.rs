@@ -46,8 +46,11 @@ pub(super) fn run(args: &ImageImportArgs, talk: Talk) -> Result<ExitCode> {
             outcome.map_err(|e| work.failure(tree, &path, &e))
         }
         Edited::Fat(tree) => {
-            let outcome = TreeSink::new(tree, &path)
-                .and_then(|mut sink| work.feed(Names::default(), &mut sink));
+            let outcome = TreeSink::new(tree, &path).and_then(|mut sink| {
+                work.feed(Names::default(), &mut sink)?;
+                work.warnings.extend(sink.lost.lines());
+                Ok(())
+            });
             outcome.map_err(|e| work.failure(tree, &path, &e))
         }
     })?;

@@ -8,7 +8,7 @@ use imgfmt::ext::check::Report;
 use imgfmt::probe::{self, Kind};
 use imgfmt::qcow2::Layer;
 use imgfmt::table::{self, Partition};
-use imgfmt::{Error, Storage, Volume};
+use imgfmt::{Error, Storage, Volume, fat};
 
 use super::about::{About, ExtAbout, GuestAbout, Qcow2About, VolumeAbout};
 use super::map::Map;
@@ -22,7 +22,7 @@ use crate::failure::{Failure, Result};
 use crate::guest::fstab::Device;
 use crate::inside::address::ImageName;
 use crate::inside::ext::Ext;
-use crate::inside::guest;
+use crate::inside::{guest, loader};
 use crate::interrupt;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
@@ -117,6 +117,12 @@ impl View<'_> {
         let len = window.len();
         let mut about = VolumeAbout { partition, len, probe, ..VolumeAbout::default() };
         let kind = about.probe.as_ref().map(|probe| probe.kind);
+        if kind == Some(Kind::Vfat) {
+            match fat::space(&window) {
+                Ok(space) => about.fat = Some(space),
+                Err(error) => about.error = Some(error),
+            }
+        }
         if !kind.is_some_and(Kind::is_ext) {
             return Ok(about);
         }
@@ -164,17 +170,28 @@ impl View<'_> {
         };
         let tree = Ext { file: &self.name.file, name: &shown, fs };
         let mut guest = guest::look(&tree, self.devices);
-        let listed = boot::with_boot(self.name, self.raw, (&tree, own), &guest, |boot| {
-            let found = guest::kernels(boot.tree, &boot.directory);
-            let found = found.map_err(|e| boot.tree.failure(&e))?;
-            let lines = found.iter().map(|found| boot.line(found)).collect();
-            Ok((lines, found.iter().map(|found| boot.json(found)).collect()))
+        let listed = boot::with_boot(self.name, self.raw, (&tree, own), &guest, |places| {
+            let mut about = GuestAbout::default();
+            for (boot, found) in
+                places.iter().flat_map(|boot| boot.kernels.iter().map(move |found| (boot, found)))
+            {
+                about.kernels.push(boot.line(found));
+                about.kernels_json.push(boot.json(found));
+            }
+            let [boot, _] = places;
+            let (entries, warnings) = loader::entries(boot.tree, &boot.directory);
+            about.entries = entries.iter().map(|found| boot.entry_line(found)).collect();
+            about.entries_json = entries.iter().map(|found| boot.entry_json(found)).collect();
+            about.guest.warnings = warnings;
+            Ok(about)
         });
-        let (kernels, kernels_json) = listed.unwrap_or_else(|failure| {
-            guest.warnings.push(failure.to_string());
-            Default::default()
+        let mut about = listed.unwrap_or_else(|failure| {
+            let mut about = GuestAbout::default();
+            about.guest.warnings.push(failure.to_string());
+            about
         });
-        GuestAbout { guest, kernels, kernels_json }
+        guest.warnings.append(&mut about.guest.warnings);
+        GuestAbout { guest, ..about }
     }
 }
 

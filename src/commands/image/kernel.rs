@@ -57,29 +57,32 @@ pub(super) fn run(args: &ImageKernelArgs, talk: Talk) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn take(args: &ImageKernelArgs, image: &Path, boot: &Boot<'_>, talk: Talk) -> Result<Told> {
-    let mut all = guest::kernels(boot.tree, &boot.directory).map_err(|e| boot.tree.failure(&e))?;
-    let there_is = |all: &[Found]| {
-        let versions = all.iter().map(|found| format!("`{}`", found.kernel.version));
+fn take(args: &ImageKernelArgs, image: &Path, places: &[Boot<'_>; 2], talk: Talk) -> Result<Told> {
+    let of = |boot| move |found| (boot, found);
+    let mut all: Vec<(&Boot<'_>, &Found)> =
+        places.iter().flat_map(|boot| boot.kernels.iter().map(of(boot))).collect();
+    let [boot, _] = places;
+    let there_is = |all: &[(&Boot<'_>, &Found)]| {
+        let versions = all.iter().map(|(_, found)| format!("`{}`", found.kernel.version));
         versions.collect::<Vec<_>>().join(", ")
     };
     if let Some(version) = &args.version {
         let listed = there_is(&all);
-        all.retain(|found| found.kernel.version == *version);
+        all.retain(|(_, found)| found.kernel.version == *version);
         if all.is_empty() && !listed.is_empty() {
             let place = boot.tree.shown(&boot.directory);
             return Err(Failure::new(format!("{place} has no kernel of version `{version}`"))
                 .hint(format!("there are {listed}")));
         }
     }
-    let Some(first) = all.first() else {
+    let Some((boot, first)) = all.first().copied() else {
         let place = boot.tree.shown(&boot.directory);
         return Err(Failure::new(format!("no kernel is in {place}"))
-            .hint("a kernel is called vmlinuz or vmlinux, with its version behind a hyphen"));
+            .hint("a kernel is called vmlinuz or vmlinux, with its version behind a hyphen, or lies in /usr/lib/modules"));
     };
-    let kernels = all.iter().map(|found| boot.json(found)).collect();
+    let kernels = all.iter().map(|(boot, found)| boot.json(found)).collect();
     let Some(directory) = &args.output else {
-        let text = all.iter().map(|found| boot.line(found) + "\n").collect();
+        let text = all.iter().map(|(boot, found)| boot.line(found) + "\n").collect();
         return Ok(Told { text, kernels, kernel: None, ramdisk: None });
     };
     let files: Vec<&String> =
@@ -106,8 +109,9 @@ fn copy(
     let mut staged = Vec::new();
     for file_name in files {
         // The name is a stranger's: joined to a path, it must not lead elsewhere.
-        check_name(file_name.as_ref(), &boot.directory).map_err(|e| boot.tree.failure(&e))?;
-        let target = directory.join(file_name);
+        let own = Path::new(file_name).file_name().unwrap_or(file_name.as_ref());
+        check_name(own, &boot.directory).map_err(|e| boot.tree.failure(&e))?;
+        let target = directory.join(own);
         if existing == Existing::Keep && target.symlink_metadata().is_ok() {
             return Err(there(&target));
         }

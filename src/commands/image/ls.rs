@@ -39,10 +39,10 @@ pub(super) fn run(args: &LsArgs, talk: Talk) -> Result<ExitCode> {
                 accounts: accounts.as_ref(),
                 is_escaped: io::stdout().is_terminal(),
             };
-            let prefix =
-                if images > 1 { format!("{}:", session::shown(&image)) } else { String::new() };
+            let image = (images > 1).then(|| session::shown(&image));
+            let prefix = image.as_ref().map_or(String::new(), |image| format!("{image}:"));
             let (out, is_first, is_whole) = (&mut out, &mut is_first, &mut is_whole);
-            let mut ls = Ls { args, tree, format, prefix, talk, out, is_whole, is_first };
+            let mut ls = Ls { args, tree, format, image, prefix, talk, out, is_whole, is_first };
             match ls.places(&paths, has_several) {
                 Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
                 Err(Stop::Output(error)) => Err(unwritten(&error)),
@@ -103,7 +103,9 @@ struct Ls<'a> {
     args: &'a LsArgs,
     tree: &'a dyn Tree,
     format: Format<'a>,
-    /// In front of what is named, where that is in several images.
+    /// The image, where what is listed is in several.
+    image: Option<String>,
+    /// In front of what is named then.
     prefix: String,
     talk: Talk,
     out: &'a mut dyn Write,
@@ -249,7 +251,12 @@ impl Ls<'_> {
 
     fn json(&mut self, row: &Listed) -> Result<(), Stop> {
         let value = match row.json(self.tree, self.args.sha256) {
-            Ok(value) => value,
+            Ok(mut value) => {
+                if let Some(image) = &self.image {
+                    value["image"] = image.as_str().into();
+                }
+                value
+            }
             Err(error) => {
                 self.fault(&error);
                 return Ok(());

@@ -8,6 +8,7 @@
 
 use imgfmt::ext::check::Report;
 use imgfmt::ext::{Info, Pending};
+use imgfmt::fat::Space;
 use imgfmt::qcow2::{Compression, Header};
 use imgfmt::table::{Kind as TableKind, Partition, Table};
 use serde_json::{Value, json};
@@ -93,6 +94,9 @@ fn volume_text(volume: &VolumeAbout) -> String {
     text.push('\n');
     if let Some(ext) = &volume.ext {
         text += &ext_text(ext);
+    }
+    if let Some(Space { cluster_len, clusters, free }) = volume.fat {
+        text += &format!("  clusters: {clusters} of {cluster_len} bytes, {free} free\n");
     }
     if let Some(map) = &volume.map {
         text += map;
@@ -251,9 +255,18 @@ fn volume_json(volume: &VolumeAbout) -> Value {
         "uuid": probe.and_then(|probe| probe.uuid.clone()),
         "label": probe.and_then(|probe| probe.label.clone()),
         "ext": volume.ext.as_ref().map(ext_json),
+        "fat": volume.fat.map(fat_json),
         "guest": volume.guest.as_ref().map(shown_guest::json),
         "check": volume.check.as_ref().map(check_json),
         "error": volume.error.as_ref().map(ToString::to_string),
+    })
+}
+
+fn fat_json(space: Space) -> Value {
+    json!({
+        "cluster_size": space.cluster_len,
+        "clusters": space.clusters,
+        "free_clusters": space.free,
     })
 }
 

@@ -4,6 +4,7 @@
 //!   guest: Debian GNU/Linux 12 (bookworm), x86_64, hostname `stock`
 //!     init: systemd 252
 //!     kernel: 6.1.0-18-amd64: /boot/vmlinuz-6.1.0-18-amd64, ramdisk initrd.img-6.1.0-18-amd64
+//!     boot: `Debian GNU/Linux` starts /boot/vmlinuz-6.1.0-18-amd64 (/boot/grub/grub.cfg)
 //!     fstab: UUID=6a1d2c3b-… (partition 2) on / as ext4, errors=remount-ro
 //! ```
 
@@ -37,6 +38,9 @@ pub(super) fn text(about: &GuestAbout) -> String {
     }
     for kernel in &about.kernels {
         text += &format!("    kernel: {kernel}\n");
+    }
+    for entry in &about.entries {
+        text += &format!("    boot: {entry}\n");
     }
     for mount in &guest.fstab {
         text += &format!("    fstab: {}\n", visible(&mount_text(mount)));
@@ -93,6 +97,7 @@ pub(super) fn json(about: &GuestAbout) -> Value {
         "systemd": guest.systemd,
         "hostname": guest.hostname,
         "kernels": about.kernels_json,
+        "boot_entries": about.entries_json,
         "fstab": guest.fstab.iter().map(mount).collect::<Vec<_>>(),
         "warnings": guest.warnings,
     })

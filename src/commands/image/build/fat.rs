@@ -4,7 +4,8 @@
 //! out with a warning each, hard links become copies; owners, modes and extended attributes are not kept. Names that
 //! FAT cannot have, or that differ from another in case alone, are refused.
 //!
-//! Edits are written to the image whenever they hold as much as [`FLUSH_LEN`], so that memory is bounded.
+//! Edits are written to the image whenever they hold as much as [`FLUSH_LEN`], so that memory is bounded. A file of more
+//! than one piece is written as it comes: a chain has no end that can be found but by walking it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,9 +24,12 @@ use super::made::VolumeMade;
 use super::output::{self, Output};
 use crate::build::{Type, Volume};
 use crate::failure::{Failure, Result};
+use crate::inside::lost::Lost;
 
-/// Bytes of content that are given to a file at once: its chain is followed to the end for each of them.
-const PIECE_LEN: u64 = 16 << 20;
+/// Bytes of content that are given to a file at once. What is longer goes past the edits that are held.
+const PIECE_LEN: u64 = 4 << 20;
+/// Bytes of a file that are copied at once: each piece is looked for from the start of its chain.
+const COPY_LEN: usize = 32 << 20;
 /// Bytes of content after which edits are written.
 const FLUSH_LEN: u64 = 32 << 20;
 
@@ -49,10 +53,18 @@ pub(super) fn make(
     bytes.write(&made).map_err(fail)?;
     let fs = Fs::open(Window::whole(&bytes)).map_err(fail)?;
     let spellings = BTreeMap::new();
-    let mut filler =
-        Filler { bytes: &bytes, fs: Some(fs), held: 0, spellings, told_of_attributes: false };
+    let mut filler = Filler {
+        bytes: &bytes,
+        fs,
+        held: 0,
+        spellings,
+        told_of_attributes: false,
+        lost: Lost::default(),
+    };
     work.feed(volume, &mut filler)?;
     filler.flush().map_err(fail)?;
+    let lost = filler.lost.lines();
+    work.warnings.extend(lost);
     let [a, b] = [id >> 16, id & 0xffff];
     Ok(VolumeMade {
         kind: Type::Vfat,
@@ -96,30 +108,69 @@ impl Bytes<'_> {
     }
 }
 
+/// The pieces of a file, holes among them: whether each has content, and how long it is.
+fn pieces(data: &Data, len: u64) -> impl Iterator<Item = (bool, u64)> + '_ {
+    let mut end = 0;
+    let behind = Run { offset: len, len: 0 };
+    data.runs(len).chain([behind]).flat_map(move |run| {
+        let hole = run.offset.saturating_sub(end);
+        end = run.offset.saturating_add(run.len);
+        [(false, hole), (true, run.len)].into_iter().flat_map(|(has_content, len)| {
+            let starts = (0..len).step_by(usize::try_from(PIECE_LEN).expect("a piece"));
+            starts.map(move |start| (has_content, PIECE_LEN.min(len - start)))
+        })
+    })
+}
+
+/// The bytes of a file, a piece at a time.
+struct Pieces<'c, 's, I> {
+    left: I,
+    content: &'c mut Content<'s>,
+}
+
+impl<I: Iterator<Item = (bool, u64)>> Pieces<'_, '_, I> {
+    fn next(&mut self) -> FormatResult<Option<Vec<u8>>> {
+        let Some((has_content, len)) = self.left.next() else { return Ok(None) };
+        let mut bytes = vec![0; usize::try_from(len).expect("a piece")];
+        if has_content && self.content.read(&mut bytes)? < bytes.len() {
+            return Err(Error::Archive("content is shorter than its entry says".into()));
+        }
+        Ok(Some(bytes))
+    }
+}
+
 struct Filler<'a> {
     bytes: &'a Bytes<'a>,
-    /// Always there, but while edits are written.
-    fs: Option<Fs<'a>>,
+    fs: Fs<'a>,
     /// Bytes of content since edits were last written.
     held: u64,
     /// How each path is spelt, by its lower case.
     spellings: BTreeMap<String, String>,
     told_of_attributes: bool,
+    /// What is not kept.
+    lost: Lost,
 }
 
-impl<'a> Filler<'a> {
-    fn fs(&mut self) -> &mut Fs<'a> {
-        self.fs.as_mut().expect("it is put back")
+impl Filler<'_> {
+    /// Write all edits.
+    fn flush(&mut self) -> FormatResult<()> {
+        self.held = 0;
+        let changes = self.fs.take_changes()?;
+        self.bytes.write(&changes)
     }
 
-    /// Write all edits, and begin anew.
-    fn flush(&mut self) -> FormatResult<()> {
-        if let Some(fs) = self.fs.take() {
-            self.bytes.write(&fs.into_changes()?)?;
-        }
-        self.held = 0;
-        self.fs = Some(Fs::open(Window::whole(self.bytes))?);
-        Ok(())
+    /// Give `path`, which is there and empty, all that `next` gives.
+    fn stream(
+        &mut self,
+        path: &Path,
+        now: u64,
+        next: &mut dyn FnMut() -> FormatResult<Option<Vec<u8>>>,
+    ) -> FormatResult<()> {
+        self.flush()?;
+        let bytes = self.bytes;
+        self.fs.append_through(path, now, next, &mut |offset, piece| {
+            bytes.file.write_all_at(piece, bytes.start + offset)
+        })
     }
 
     fn note(&mut self, bytes: u64) -> FormatResult<()> {
@@ -129,7 +180,7 @@ impl<'a> Filler<'a> {
 
     /// Whether there is a directory or a file; `None` where there is nothing.
     fn is_dir(&mut self, path: &Path) -> FormatResult<Option<bool>> {
-        match self.fs().metadata(path) {
+        match self.fs.metadata(path) {
             Ok(entry) => Ok(Some(entry.is_dir)),
             Err(Error::NotFound(_) | Error::NotADirectory(_)) => Ok(None),
             Err(error) => Err(error),
@@ -167,13 +218,13 @@ impl<'a> Filler<'a> {
         }
         let above = TreePath::new(dir.as_os_str().as_bytes()).expect("part of a path");
         self.make_parents(&above, now)?;
-        self.fs().create_dir(dir, now)
+        self.fs.create_dir(dir, now)
     }
 
     /// Make room: a file goes, and a directory that is empty.
     fn make_room(&mut self, path: &Path, wants_dir: bool) -> FormatResult<()> {
         match self.is_dir(path)? {
-            Some(is_dir) if is_dir != wants_dir => self.fs().remove(path),
+            Some(is_dir) if is_dir != wants_dir => self.fs.remove(path),
             _ => Ok(()),
         }
     }
@@ -185,38 +236,23 @@ impl<'a> Filler<'a> {
         content: &mut Content<'_>,
         now: u64,
     ) -> FormatResult<()> {
-        self.fs().write(path, &[], now)?;
+        self.fs.write(path, &[], now)?;
         if len > u64::from(u32::MAX) {
             let path = path.display();
             return Err(Error::Unsupported(format!("`{path}`: a FAT file ends at 4 GiB")));
         }
-        let mut end = 0;
-        for Run { offset, len } in data.runs(len) {
-            self.extend(path, &mut end, offset, now)?;
-            let mut left = len;
-            while left > 0 {
-                let piece = left.min(PIECE_LEN);
-                let mut bytes = vec![0; usize::try_from(piece).expect("a piece")];
-                if content.read(&mut bytes)? < bytes.len() {
-                    return Err(Error::Archive("content is shorter than its entry says".into()));
-                }
-                self.fs().append(path, &bytes, now)?;
-                self.note(piece)?;
-                (left, end) = (left - piece, end + piece);
+        let mut pieces = Pieces { left: pieces(data, len), content };
+        if len <= PIECE_LEN {
+            let mut all = Vec::new();
+            while let Some(bytes) = pieces.next()? {
+                all.extend(bytes);
             }
+            self.fs.write(path, &all, now)?;
+            self.note(len)?;
+        } else {
+            self.stream(path, now, &mut || pieces.next())?;
         }
-        self.extend(path, &mut end, len, now)?;
-        self.fs().set_modified(path, now)
-    }
-
-    /// A hole, which FAT has to fill with zeros.
-    fn extend(&mut self, path: &Path, end: &mut u64, to: u64, now: u64) -> FormatResult<()> {
-        while *end < to {
-            *end = to.min(*end + PIECE_LEN);
-            self.fs().truncate(path, *end, now)?;
-            self.note(PIECE_LEN)?;
-        }
-        Ok(())
+        self.fs.set_modified(path, now)
     }
 
     /// Another name is another copy.
@@ -225,22 +261,20 @@ impl<'a> Filler<'a> {
             return Ok(false);
         }
         // A name that leads to the same file must not be emptied.
-        let first = self.fs().spelled(from)?;
-        if self.fs().spelled(path).is_ok_and(|other| other == first) {
+        let first = self.fs.spelled(from)?;
+        if self.fs.spelled(path).is_ok_and(|other| other == first) {
             return Ok(true);
         }
-        self.fs().write(path, &[], now)?;
-        let (cap, mut end) = (usize::try_from(PIECE_LEN).expect("a piece"), 0);
-        loop {
-            let bytes = self.fs().read_at(from, end, cap)?;
-            if bytes.is_empty() {
-                break;
-            }
-            self.fs().append(path, &bytes, now)?;
-            self.note(bytes.len() as u64)?;
+        self.fs.write(path, &[], now)?;
+        self.flush()?;
+        let original = Fs::open(Window::whole(self.bytes))?;
+        let mut end = 0;
+        self.stream(path, now, &mut || {
+            let bytes = original.read_at(from, end, COPY_LEN)?;
             end += bytes.len() as u64;
-        }
-        self.fs().set_modified(path, now)?;
+            Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        })?;
+        self.fs.set_modified(path, now)?;
         Ok(true)
     }
 
@@ -250,7 +284,7 @@ impl<'a> Filler<'a> {
             self.empty(path)?;
         }
         if !path.as_os_str().is_empty() {
-            self.fs().remove(path)?;
+            self.fs.remove(path)?;
             self.forget(path);
         }
         Ok(())
@@ -258,7 +292,7 @@ impl<'a> Filler<'a> {
 
     fn empty(&mut self, dir: &Path) -> FormatResult<()> {
         if self.is_dir(dir)? == Some(true) {
-            for entry in self.fs().read_dir(dir)? {
+            for entry in self.fs.read_dir(dir)? {
                 self.remove(&dir.join(entry.name))?;
             }
         }
@@ -300,6 +334,11 @@ impl Sink for Filler<'_> {
             self.told_of_attributes = true;
             warn(format!("`{}`: FAT keeps no extended attributes, of no file", entry.path));
         }
+        let meta = &entry.meta;
+        if !matches!(entry.kind, Kind::HardLink(_)) {
+            let is_dir = entry.kind == Kind::Dir;
+            self.lost.attributes(is_dir, meta.mode, Some((meta.uid, meta.gid)));
+        }
         self.check_spelling(&entry.path)?;
         self.make_parents(&entry.path, now)?;
         self.make_room(path, entry.kind == Kind::Dir)?;
@@ -314,7 +353,7 @@ impl Sink for Filler<'_> {
                 Ok(())
             }
             _ if self.is_dir(path)? == Some(true) => Ok(()),
-            _ => self.fs().create_dir(path, now),
+            _ => self.fs.create_dir(path, now),
         }
     }
 }
