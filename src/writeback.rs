@@ -2,7 +2,7 @@
 //!
 //! A new image is synced before it gets its name, and a kernel that was never told otherwise keeps all of it in memory
 //! until then: the disk idles while we work, and we idle while the disk does. So a thread of its own syncs the file
-//! whenever another [`STEP`] has been written. The sync at the end is as needed as ever, and finds little left to do.
+//! whenever some megabytes more have been written. The sync at the end is as needed as ever, and finds little left to do.
 
 use std::fs::File;
 use std::io;
