@@ -4,6 +4,7 @@ pub mod bzimage;
 pub mod fstab;
 mod fstab_line;
 mod fstab_source;
+pub mod hook;
 pub mod hostname;
 pub mod init;
 pub mod kernel;
