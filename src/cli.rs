@@ -21,6 +21,9 @@ pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::guest::init::Init;
+use crate::plan::{self, Runner};
+
 const EXAMPLES: &str = "\
 Examples:
   autoxen check job.xml                 is the job description right?
@@ -175,6 +178,44 @@ pub struct JobArgs {
     /// Edit the images themselves, where they lie: no copies
     #[arg(long)]
     pub in_place: bool,
+    /// What starts the jobs: `auto`, `none`, or AutoXen's runner in this init system
+    #[arg(long, default_value = "auto", value_parser = runner, value_name = "NAME")]
+    pub runner: Runner,
+    /// How the jobs get into the guest
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub deliver: Deliver,
+}
+
+/// How the jobs get into the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Deliver {
+    /// Into the root image
+    #[default]
+    Image,
+    /// On a seed disk for cloud-init, labelled CIDATA
+    Nocloud,
+}
+
+impl From<Deliver> for plan::Deliver {
+    fn from(deliver: Deliver) -> Self {
+        match deliver {
+            Deliver::Image => Self::Image,
+            Deliver::Nocloud => Self::NoCloud,
+        }
+    }
+}
+
+fn runner(name: &str) -> Result<Runner, String> {
+    match name {
+        "auto" => Ok(Runner::Auto),
+        "none" => Ok(Runner::None),
+        _ => Init::ALL.into_iter().find(|init| init.name() == name).map(Runner::For).ok_or_else(
+            || {
+                let names = Init::ALL.map(Init::name).join("`, `");
+                format!("there are `auto`, `none`, `{names}`")
+            },
+        ),
+    }
 }
 
 /// Arguments of `plan`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use autoxen::guest::script::{Script, WRAPPED, scripts};
-use autoxen::xmf::model::{Job, Spanned};
+use autoxen::xmf::model::{Job, OnFailure, Spanned};
 
 const SHELLS: [(&str, &[&str], &str); 4] = [
     ("dash", &[], "dash"),
@@ -59,6 +59,12 @@ fn job(command: &str, environment: &[(&str, &str)], workdir: Option<&str>) -> Jo
             .map(|(name, value)| ((*name).into(), (*value).into()))
             .collect(),
         workdir: workdir.map(spanned),
+        user: None,
+        timeout: None,
+        on_failure: OnFailure::Continue,
+        again: false,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
     }
 }
 

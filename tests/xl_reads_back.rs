@@ -35,6 +35,7 @@ fn plain() -> Parts {
             target: File::Bundle(FileName::new("xvda.img").expect("a file name")),
         }],
         networks: Vec::new(),
+        restarts: false,
     }
 }
 

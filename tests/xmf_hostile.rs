@@ -94,7 +94,10 @@ fn the_reason_of_a_refusal_is_never_cut_off() {
          <mountpoint>/</mountpoint><blockdevice>xvda</blockdevice><url>x</url></imagefile>{user}\
          <whendone>never</whendone></xenmetaconfig>"
     );
-    assert_eq!(errors(text.as_bytes()), ["`whendone`: unknown value `never`"]);
+    assert_eq!(
+        errors(text.as_bytes()),
+        ["`output`: there is no disk that carries it home", "`whendone`: unknown value `never`"]
+    );
 }
 
 proptest! {

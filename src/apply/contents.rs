@@ -6,9 +6,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::staged::Opened;
 use crate::facts::digest;
 use crate::failure::{Failure, Result};
 use crate::plan::{Action, Content, Edit};
+use crate::xmf::model::InputKind;
 
 /// The largest file of the host that a `file` element may bring in, in bytes: it is held in memory.
 const CONTENT_MAX: u64 = 1 << 30;
@@ -43,6 +45,8 @@ pub enum Loaded<'p> {
         /// Where it points.
         target: &'p str,
     },
+    /// Put a tree of the host into a directory.
+    Tree(Opened<'p>),
 }
 
 impl<'p> Loaded<'p> {
@@ -52,6 +56,7 @@ impl<'p> Loaded<'p> {
             Self::Write { path, .. }
             | Self::CreateDir { path, .. }
             | Self::Symlink { path, .. } => path,
+            Self::Tree(opened) => &opened.staged.path,
         }
     }
 
@@ -59,7 +64,7 @@ impl<'p> Loaded<'p> {
     pub fn digest(&self) -> Option<String> {
         match self {
             Self::Write { bytes, .. } => Some(digest::sha256_of(bytes)),
-            Self::CreateDir { .. } | Self::Symlink { .. } => None,
+            Self::CreateDir { .. } | Self::Symlink { .. } | Self::Tree(_) => None,
         }
     }
 
@@ -81,6 +86,18 @@ impl<'p> Loaded<'p> {
                 Self::CreateDir { path, mode: *mode, owner: *owner }
             }
             Action::Symlink { target } => Self::Symlink { path, target },
+            Action::Stage(staged) => {
+                let opened = Opened::open(staged)?;
+                match staged.kind {
+                    InputKind::File => Self::Write {
+                        path,
+                        bytes: Cow::Owned(opened.read()?),
+                        mode: Some(staged.mode),
+                        owner: Some((0, 0)),
+                    },
+                    InputKind::Directory | InputKind::Tar => Self::Tree(opened),
+                }
+            }
         })
     }
 }

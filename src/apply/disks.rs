@@ -4,9 +4,11 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use imgfmt::ext::mkfs;
 use imgfmt::{Changes, ImageMut, Volume, copy, fat, in_place, swap};
 
 use super::edits::{DiskEdits, Write};
+use super::inputs;
 use super::obstacle::failure;
 use super::verify::{self, Edited};
 use crate::bundle::Staging;
@@ -89,7 +91,11 @@ impl Maker<'_> {
         let to = staging.path().join(name.as_str());
         let how = match path {
             Source::Blank { len, format } => {
-                format_new(&to, *len, format).map_err(|e| failure(&named, &e))?;
+                format_new(&to, *len, format, *now).map_err(|e| failure(&named, &e))?;
+                How::Formatted
+            }
+            Source::Inputs { uuid, is_legacy, staged } => {
+                inputs::make(&to, &named, *uuid, *is_legacy, staged, *now)?;
                 How::Formatted
             }
             Source::Image(path)
@@ -163,9 +169,14 @@ fn edit(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64) -> Result<Vec<
 }
 
 /// Make a new disk at `to`.
-fn format_new(to: &Path, len: u64, format: &Format) -> imgfmt::Result<()> {
+fn format_new(to: &Path, len: u64, format: &Format, now: i64) -> imgfmt::Result<()> {
     let file = File::create_new(to).map_err(|e| imgfmt::Error::io("cannot create it", e))?;
     file.set_len(len).map_err(|e| imgfmt::Error::io("cannot make it so long", e))?;
+    if let Format::Ext { uuid, label, is_legacy } = format {
+        let options = inputs::options(len, *uuid, label, *is_legacy, now);
+        let mut file = file;
+        return mkfs::write(&mkfs::Layout::new(&options)?, &mut file);
+    }
     drop(file);
     let mut image = ImageMut::open(to)?;
     let changes = match format {
@@ -174,6 +185,7 @@ fn format_new(to: &Path, len: u64, format: &Format) -> imgfmt::Result<()> {
             changes.insert(0, swap::header(len, *uuid, label.as_deref())?);
             changes
         }
+        Format::Ext { .. } => unreachable!("it was written above"),
         Format::Vfat { volume_id, label } => {
             fat::format(Volume::whole(&image), *volume_id, label.as_deref())?
         }

@@ -4,13 +4,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use imgfmt::archive::ExtSink;
 use imgfmt::in_place::Guard;
 use imgfmt::{Changes, InPlace, Storage, Volume, ext, fat, probe, table};
 
 use super::contents::Loaded;
 use super::obstacle::{self, failure};
+use super::staged::MEMORY_MAX;
 use crate::facts::gather::Gathered;
 use crate::failure::Result;
+use crate::inside::entries::TreeSink;
+use crate::inside::fat::Fat;
 use crate::plan::{Disk, Plan, Source};
 
 /// The edits of one disk.
@@ -178,6 +182,12 @@ fn ext_edit<T>(
                 }
                 tx.symlink(target, path)?;
             }
+            Loaded::Tree(opened) => {
+                tx.create_dir_all(path)?;
+                let mut sink = ExtSink::at(&mut tx, Path::new(path))?;
+                opened.feed(&mut sink, MEMORY_MAX)?;
+                sink.finish(&mut |_| {})?;
+            }
         }
     }
     finish(tx)
@@ -211,6 +221,13 @@ fn fat_changes(window: Volume<'_>, edits: &[Loaded<'_>], now: i64) -> imgfmt::Re
             Loaded::Write { bytes, .. } => fs.write(path, bytes, now)?,
             Loaded::CreateDir { .. } => make_fat_dir(&mut fs, path, now)?,
             Loaded::Symlink { .. } => fs.symlink(path)?,
+            Loaded::Tree(opened) => {
+                make_fat_dir(&mut fs, path, now)?;
+                let mut tree = Fat { file: path, name: "", now, fs };
+                let mut sink = TreeSink::new(&mut tree, path)?;
+                opened.feed(&mut sink, MEMORY_MAX)?;
+                fs = tree.fs;
+            }
         }
     }
     fs.into_changes()

@@ -11,7 +11,8 @@ use super::disks::{How, Made};
 use super::verify::{Edited, Verdict};
 use crate::domain::xl::Domain;
 use crate::facts::digest;
-use crate::plan::{BootSource, Plan, Source, VolumeEdits};
+use crate::guest::settings;
+use crate::plan::{BootSource, Plan, PlannedJob, Source, VolumeEdits};
 use crate::visible::visible;
 
 /// The number of this format; a reader refuses one that it does not know.
@@ -26,6 +27,26 @@ pub struct Manifest {
     disks: Vec<Disk>,
     boot: Vec<Boot>,
     domain: Domain,
+    /// What tells this preparation from others.
+    id: String,
+    jobs: Vec<NamedJob>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<Results>,
+}
+
+/// A job as the guest knows it.
+#[derive(Clone, Debug, Serialize)]
+struct NamedJob {
+    name: String,
+    outputs: Vec<String>,
+}
+
+/// The disk that results are written to.
+#[derive(Clone, Debug, Serialize)]
+struct Results {
+    vdev: String,
+    file: String,
+    label: &'static str,
 }
 
 /// The job description.
@@ -96,7 +117,7 @@ pub fn of(
     let disks = plan.disks.iter().zip(made).map(|(disk, made)| {
         let image = match &disk.source {
             Source::Image(path) => Some(path),
-            Source::Blank { .. } => None,
+            Source::Blank { .. } | Source::Inputs { .. } => None,
         };
         Disk {
             vdev: disk.vdev.as_str().to_owned(),
@@ -127,6 +148,22 @@ pub fn of(
         disks: disks.collect(),
         boot: boot.collect(),
         domain: plan.domain.clone(),
+        id: plan.id.clone(),
+        jobs: plan.jobs.iter().map(named).collect(),
+        results: plan.results.map(|nr| results(&plan.disks[nr])),
+    }
+}
+
+fn named(job: &PlannedJob) -> NamedJob {
+    NamedJob { name: job.name.clone(), outputs: job.outputs.clone() }
+}
+
+fn results(disk: &crate::plan::Disk) -> Results {
+    let file = disk.file.as_ref().expect("a new disk is a file of the bundle");
+    Results {
+        vdev: disk.vdev.as_str().to_owned(),
+        file: file.as_str().to_owned(),
+        label: settings::RESULTS_LABEL,
     }
 }
 

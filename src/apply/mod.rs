@@ -6,6 +6,8 @@ pub mod contents;
 pub mod disks;
 pub mod edits;
 pub mod in_place;
+mod inputs;
 pub mod manifest;
 pub mod obstacle;
+pub mod staged;
 pub mod verify;

@@ -9,9 +9,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use sha2::{Digest, Sha256};
 
 use super::contents::Loaded;
 use super::edits::{DiskChanges, Write};
+use super::staged::{Fed, Seen};
 use crate::failure::{Failure, Result};
 
 /// What the independent reader saw.
@@ -119,10 +121,26 @@ pub fn edits(
     Ok(Verdict::Equal { edits: edits.len() })
 }
 
+/// Read back what was fed to the directory `top` of the new file system in `file`.
+///
+/// # Errors
+/// Where the reader sees anything else.
+pub fn tree(file: &File, top: &str, fed: &Fed) -> Result<()> {
+    let file = file.try_clone().map_err(|e| Failure::new(format!("cannot read back: {e}")))?;
+    let found = Ext4::load(Box::new(Window { file, start: 0, write: None }))
+        .and_then(|fs| look_below(&fs, top, fed));
+    match found {
+        Ok(None) => Ok(()),
+        Ok(Some(difference)) => Err(differs(top, &difference)),
+        Err(error) => Err(differs(top, &error.to_string())),
+    }
+}
+
 /// `None` where the edit is there, or what is there in its place.
 fn look(fs: &Ext4, edit: &Loaded<'_>) -> std::result::Result<Option<String>, Ext4Error> {
     let path = edit.path();
     let (mode, owner) = match edit {
+        Loaded::Tree(opened) => return look_below(fs, path, &opened.fed()),
         Loaded::Symlink { target, .. } => {
             let found = fs.read_link(path)?;
             let equal = found.as_ref() == target.as_bytes();
@@ -153,6 +171,50 @@ fn look(fs: &Ext4, edit: &Loaded<'_>) -> std::result::Result<Option<String>, Ext
         return Ok(Some(format!("belongs to {}:{}", metadata.uid(), metadata.gid())));
     }
     Ok(None)
+}
+
+/// The first entry of a tree that is not there as it was fed.
+fn look_below(fs: &Ext4, top: &str, fed: &Fed) -> std::result::Result<Option<String>, Ext4Error> {
+    let is_behind_link = |path: &[u8]| {
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        ends.into_iter().any(|end| matches!(fed.get(&path[..end]), Some(Seen::Symlink(_))))
+    };
+    // What an archive puts behind a link of its own lies where that leads.
+    for (path, seen) in fed.iter().filter(|(path, _)| !is_behind_link(path)) {
+        let shown = String::from_utf8_lossy(path);
+        let path = [top.trim_end_matches('/').as_bytes(), b"/", path].concat();
+        let path = path.as_slice();
+        let is_there = match seen {
+            Seen::File(len, digest) => {
+                let mut file = fs.open(path)?;
+                file.metadata().len() == *len
+                    && digest.is_none_or(|digest| {
+                        digest_of(&mut file).is_ok_and(|found| found == digest)
+                    })
+            }
+            Seen::Dir => fs.metadata(path)?.is_dir(),
+            Seen::Symlink(text) => fs.read_link(path)?.as_ref() == text.as_slice(),
+            Seen::Other => {
+                fs.symlink_metadata(path)?;
+                true
+            }
+        };
+        if !is_there {
+            return Ok(Some(format!("has another `{}`", shown.escape_debug())));
+        }
+    }
+    Ok(None)
+}
+
+fn digest_of(file: &mut ext4_view::File) -> std::result::Result<[u8; 32], Ext4Error> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read_bytes(&mut piece)? {
+            0 => return Ok(hash.finalize().into()),
+            count => hash.update(&piece[..count]),
+        }
+    }
 }
 
 fn differs(path: &str, what: &str) -> Failure {

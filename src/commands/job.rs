@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::JobArgs;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::facts::Facts;
+use crate::epoch;
 use crate::facts::gather::{self, Gathered, Purpose, Search};
+use crate::facts::{Facts, digest};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::report::Talk;
 use crate::xmf;
-use crate::xmf::model::{Document, Spanned};
+use crate::xmf::model::Document;
 
 /// A job description that passed its check.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl Job {
     /// Read and check the job description; warnings are shown.
     ///
     /// # Errors
-    /// Where it is refused, or asks for what this version does not serve.
+    /// Where it is refused.
     pub(super) fn load(args: &JobArgs, talk: Talk) -> Result<Self> {
         let path = args.file.as_path();
         let bytes = read(path)?;
@@ -58,9 +59,6 @@ impl Job {
         let Some(document) = checked.document else {
             return Err(refused(checked.diagnostics));
         };
-        if !document.unserved.is_empty() {
-            return Err(refused(document.unserved.iter().map(unserved).collect()));
-        }
         let warnings: Vec<_> =
             checked.diagnostics.into_iter().filter(|d| d.severity == Severity::Warning).collect();
         talk.findings(&name, &checked.text, &warnings);
@@ -70,7 +68,7 @@ impl Job {
         };
         let base =
             std::fs::canonicalize(base).map_err(|e| Failure::host("cannot use", base, &e))?;
-        let options = options(args, path)?;
+        let options = options(args, path, &bytes)?;
         Ok(Self { name, bytes, text: checked.text, document, base, options })
     }
 
@@ -118,7 +116,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// What the command line says beside the document.
-fn options(args: &JobArgs, path: &Path) -> Result<plan::Options> {
+fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
     let absolute = |path: &Option<PathBuf>| match path {
         None => Ok(None),
         Some(path) => std::fs::canonicalize(path)
@@ -132,11 +130,15 @@ fn options(args: &JobArgs, path: &Path) -> Result<plan::Options> {
         cmdline: args.cmdline.clone(),
         keep_device_names: args.keep_device_names,
         in_place: args.in_place,
+        runner: args.runner,
+        deliver: args.deliver.into(),
+        id: id(bytes)?,
     })
 }
 
-/// What the document asks for and this version does not do is an error for whoever acts on it.
-fn unserved(what: &Spanned<&'static str>) -> Diagnostic {
-    Diagnostic::error(what.span.clone(), format!("`{}` is not served by this version", what.value))
-        .hint("take it out, or use a version that serves it")
+/// What tells this preparation from others: the same document at the same time is the same.
+fn id(bytes: &[u8]) -> Result<String> {
+    let now = epoch::now()?.to_le_bytes();
+    let digest = digest::sha256_of(&[&b"autoxen preparation\0"[..], &now, bytes].concat());
+    Ok(digest[..16].to_owned())
 }

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! Every value is of a type that was checked when it was made ([`super::value`]), so that no text can add a key, a list
-//! item or a line. A job's domain never restarts: whatever ends it frees its memory. `target` is the last word of a
+//! item or a line. Whatever ends a job's domain frees its memory; it starts again only where the job says so. `target` is the last word of a
 //! disk because xl takes all that follows as the path.
 //!
 //! A [`Domain`] may name files of its bundle without saying where the bundle is; [`Domain::in_directory`] says it and
@@ -54,6 +54,9 @@ pub struct Parts {
     pub disks: Vec<Disk>,
     /// `vif`.
     pub networks: Vec<Network>,
+    /// Whether it starts again when the guest asks for it; without it, that is its end.
+    #[serde(default)]
+    pub restarts: bool,
 }
 
 /// How the guest starts.
@@ -239,10 +242,10 @@ impl fmt::Display for Config {
             // An emulated machine has no console of Xen's; `xl console` shows its serial port.
             string(f, "serial", "pty")?;
         }
-        for event in ["on_poweroff", "on_reboot", "on_crash"] {
-            string(f, event, "destroy")?;
-        }
-        Ok(())
+        let on_reboot = if parts.restarts { "restart" } else { "destroy" };
+        string(f, "on_poweroff", "destroy")?;
+        string(f, "on_reboot", on_reboot)?;
+        string(f, "on_crash", "destroy")
     }
 }
 
@@ -330,6 +333,7 @@ mod tests {
             boot,
             disks: disks.iter().map(|vdev| disk(vdev)).collect(),
             networks: Vec::new(),
+            restarts: false,
         }
     }
 

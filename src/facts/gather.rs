@@ -13,7 +13,7 @@ use imgfmt::{Image, Storage, Volume, ext, probe, table};
 use super::choose::Candidates;
 use super::stock::{Stock, Stocks};
 use super::words::finding;
-use super::{Facts, HostFile, ImageFacts, VolumeFacts, inside, locate};
+use super::{Facts, HostFile, ImageFacts, VolumeFacts, inputs, inside, locate};
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, plain};
 use crate::progress::Progress;
@@ -98,6 +98,12 @@ pub fn gather(document: &Document, search: Search<'_>) -> Result<Gathered, Stop>
         match host_file(name, base) {
             Ok(file) => facts.host_files.push(file),
             Err(what) => findings.push(Diagnostic::error(span, what)),
+        }
+    }
+    for input in document.jobs.iter().flat_map(|job| &job.inputs) {
+        match inputs::look(input, base) {
+            Ok(found) => facts.inputs.push(found),
+            Err(what) => findings.push(Diagnostic::error(input.source.span.clone(), what)),
         }
     }
     for path in extra {
@@ -273,14 +279,17 @@ fn volume(partition: Option<u32>, window: Option<&Volume<'_>>) -> VolumeFacts {
     facts
 }
 
-/// The mount points of `document` below `mountpoint`, as paths inside what is mounted there.
+/// The mount points of `document` below `mountpoint`, and where it wants its inputs, as paths inside what is mounted there.
 fn below(document: &Document, mountpoint: &str) -> Vec<String> {
     let prefix = mountpoint.strip_suffix('/').unwrap_or(mountpoint);
     let points = document.images.iter().filter_map(|image| match &image.mountpoint.value {
         MountPoint::Path(path) => Some(path.as_str()),
         MountPoint::None => None,
     });
+    // What is to be staged in may have a directory there already.
+    let inputs = document.jobs.iter().flat_map(|job| &job.inputs);
     points
+        .chain(inputs.map(|input| input.path.value.as_str()))
         .filter(|path| *path != mountpoint)
         .filter_map(|path| path.strip_prefix(prefix).filter(|rest| rest.starts_with('/')))
         .map(str::to_owned)

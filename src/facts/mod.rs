@@ -5,6 +5,7 @@ pub mod choose;
 pub mod digest;
 pub mod form;
 pub mod gather;
+mod inputs;
 mod inside;
 mod locate;
 pub mod stock;
@@ -12,6 +13,7 @@ pub mod words;
 
 use std::path::PathBuf;
 
+use crate::guest::init::Init;
 use crate::xmf::model::ImageFile;
 
 /// All that a plan has to know about the world.
@@ -21,6 +23,19 @@ pub struct Facts {
     pub images: Vec<ImageFacts>,
     /// Files of the host that the document names (`kernel`, `ramdisk`, `file source=`), by the path as written.
     pub host_files: Vec<HostFile>,
+    /// What the `input` elements name, in the order of the document.
+    pub inputs: Vec<InputFacts>,
+}
+
+/// What an `input` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InputFacts {
+    /// Absolute path on the host.
+    pub path: PathBuf,
+    /// Bytes that it takes in the guest, as far as can be told without reading it.
+    pub len: u64,
+    /// Permission bits, of a file.
+    pub mode: u32,
 }
 
 /// What an `imagefile` names.
@@ -42,8 +57,8 @@ pub struct ImageFacts {
     pub has_journal: bool,
     /// What stands in the file system that the `imagefile` means, where it holds a guest's root.
     pub root: Option<RootFacts>,
-    /// Directories of that file system, as far as a plan wants to know: of the mount points that the document has
-    /// below this one, those that are there. Absolute paths inside the file system.
+    /// Directories of that file system, as far as a plan wants to know: of the mount points and inputs that the document
+    /// has below this one, those that are there. Absolute paths inside the file system.
     pub directories: Vec<String>,
     /// File names in its top directory, where it is mounted at `/boot`.
     pub boot: Vec<String>,
@@ -92,6 +107,18 @@ pub struct RootFacts {
     pub boot: Vec<String>,
     /// Names in `/lib/modules`: the kernel versions that the image can run.
     pub modules: Vec<String>,
+    /// What starts its services; the first one does today.
+    pub inits: Vec<Init>,
+    /// Bytes of `/etc/inittab`; `None` where there is none.
+    pub inittab: Option<Vec<u8>>,
+    /// Bytes of insserv's order of services; `None` where there is none.
+    pub depend_start: Option<Vec<u8>>,
+    /// Whether there is `/etc/init`.
+    pub has_etc_init: bool,
+    /// Whether cloud-init is installed.
+    pub has_cloud_init: bool,
+    /// The program of its own that runs the jobs in `/etc/xenjobs.d`.
+    pub own_runner: Option<String>,
 }
 
 /// A file of the host.

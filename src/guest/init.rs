@@ -15,6 +15,8 @@
 //! runit, s6    /sbin/init → …/runit-init, s6-linux-init
 //! ```
 
+use std::path::{Path, PathBuf};
+
 /// A way to start services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Init {
@@ -39,6 +41,18 @@ pub enum Init {
 }
 
 impl Init {
+    /// Those that a file can hook a program into.
+    pub const ALL: [Self; 8] = [
+        Self::Systemd,
+        Self::Upstart,
+        Self::SysvRedHat,
+        Self::SysvSuse,
+        Self::SysvDebian,
+        Self::OpenRc,
+        Self::BusyBox,
+        Self::Runit,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -53,6 +67,22 @@ impl Init {
             Self::S6 => "s6",
         }
     }
+}
+
+/// The program that the kernel starts, behind all links; `link` is where a symbolic link points, `None` for what is none,
+/// `is_there` says whether a path, itself perhaps a link, is there.
+pub fn program(
+    is_there: &dyn Fn(&Path) -> bool,
+    link: &dyn Fn(&Path) -> Option<PathBuf>,
+) -> Option<PathBuf> {
+    let first = ["/sbin/init", "/usr/sbin/init", "/etc/init", "/bin/init"];
+    let mut path = first.into_iter().map(Path::new).find(|path| is_there(path))?.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Some(target) = link(&path) else { return Some(path) };
+        path = path.parent().unwrap_or(Path::new("/")).join(target);
+    }
+    None
 }
 
 /// The init systems of a guest, the one that is started first of all; others that are installed follow, so that whoever

@@ -11,5 +11,8 @@ pub mod kernel;
 pub mod keys;
 pub mod loader;
 pub mod machine;
+pub mod nocloud;
 pub mod release;
+pub mod runner;
 pub mod script;
+pub mod settings;

@@ -115,7 +115,11 @@ pub fn scripts(index: usize, job: &Job) -> Result<Vec<Script>, Error> {
     Ok(vec![Script { path: inner, text: body }, Script { path, text }])
 }
 
-fn file_name(index: usize, job: &Job) -> Result<String, Error> {
+/// The file name of a job's script: `10-fit`. `index` counts the jobs of the document from 0.
+///
+/// # Errors
+/// Where there is none.
+pub fn file_name(index: usize, job: &Job) -> Result<String, Error> {
     let nr = index.checked_add(FIRST_NR).filter(|nr| *nr < 100).ok_or(Error::TooManyJobs)?;
     let name = job.name.as_ref().map_or("job", |name| name.value.as_str());
     let fits =
@@ -178,7 +182,7 @@ pub fn quote(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xmf::model::Spanned;
+    use crate::xmf::model::{OnFailure, Spanned};
 
     fn spanned(text: &str) -> Spanned<String> {
         Spanned { value: text.to_owned(), span: 0..0 }
@@ -191,6 +195,12 @@ mod tests {
             name: None,
             environment: Vec::new(),
             workdir: None,
+            user: None,
+            timeout: None,
+            on_failure: OnFailure::Continue,
+            again: false,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
         }
     }
 

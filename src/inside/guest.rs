@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use imgfmt::Error;
 use imgfmt::ext::FileType;
 
-use super::tree::{Tree, resolved};
+use super::tree::Tree;
 use crate::guest::fstab::{self, Device, Entry};
 use crate::guest::init::{self, Init};
 use crate::guest::kernel::{self, Kernel};
@@ -199,10 +199,10 @@ impl Reader<'_> {
     fn inits(&mut self) -> (Vec<Init>, Option<String>) {
         let tree = self.tree;
         let is_there = |path: &str| tree.metadata(Path::new(path), true).is_ok();
-        let started = ["/sbin/init", "/usr/sbin/init", "/etc/init", "/bin/init"];
-        let started =
-            started.into_iter().map(Path::new).find(|path| tree.metadata(path, false).is_ok());
-        let target = started.and_then(|path| resolved(tree, path).ok());
+        let target = init::program(&|path| tree.metadata(path, false).is_ok(), &|path| {
+            let found = tree.metadata(path, false).ok()?;
+            (found.kind == FileType::Symlink).then(|| tree.read_link(path).ok()).flatten()
+        });
         let inits = init::recognise(target.as_deref().and_then(Path::to_str), &is_there);
         let systemd = inits.contains(&Init::Systemd).then(|| self.systemd()).flatten();
         (inits, systemd)

@@ -130,7 +130,7 @@ impl Layout {
             let of_first = facts.images[disk.images[0]].partition(first);
             let same_file = match &disk.source {
                 Source::Image(path) => facts.images[index].path.as_ref() == Some(path),
-                Source::Blank { .. } => false,
+                Source::Blank { .. } | Source::Inputs { .. } => false,
             };
             if partition.is_some()
                 && of_first.is_some()
@@ -181,6 +181,9 @@ impl Layout {
             if let Source::Blank { format, .. } = &disk.source {
                 (only.uuid, only.label) = match format {
                     Format::Swap { uuid, label } => (Some(uuid.to_string()), label.clone()),
+                    Format::Ext { uuid, label, .. } => {
+                        (Some(uuid.to_string()), Some(label.clone()))
+                    }
                     Format::Vfat { volume_id, label } => (
                         Some(format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff)),
                         label.clone(),
@@ -224,7 +227,7 @@ impl Layout {
 }
 
 /// What the guest calls this disk.
-fn guest_disk(disk: &str, rename: bool) -> String {
+pub(super) fn guest_disk(disk: &str, rename: bool) -> String {
     match disk.strip_prefix("hd").or_else(|| disk.strip_prefix("sd")) {
         Some(letters) if rename => format!("xvd{letters}"),
         _ => disk.to_owned(),

@@ -11,7 +11,7 @@ use super::{BootFile, BootSource, Disk, Options, Source};
 use crate::diagnostic::Diagnostic;
 use crate::domain::value::{self, Bootloader, Bridge, CommandLine, FileName, HostPath, Mac, Name};
 use crate::domain::xl;
-use crate::xmf::model::{Document, GuestType, Network};
+use crate::xmf::model::{Document, GuestType, Network, WhenDone};
 
 /// File names that the bundle needs for itself.
 const RESERVED: [&str; 2] = ["domain.cfg", "manifest.json"];
@@ -65,6 +65,7 @@ pub(super) fn with_boot_files(
         boot,
         disks: disks.iter().map(|disk| attached(disk, &memory.span)).collect::<Result<_, _>>()?,
         networks: general.networks.iter().map(network).collect::<Result<_, _>>()?,
+        restarts: known.document.when_done == WhenDone::Reboot,
     };
     Ok((boot_files, xl::Domain::new(parts).map_err(at(&memory.span))?))
 }
@@ -120,7 +121,9 @@ fn attached(disk: &Disk, span: &Range<usize>) -> Result<xl::Disk, Diagnostic> {
     let target = match (&disk.file, &disk.source) {
         (Some(file), _) => xl::File::Bundle(file.clone()),
         (None, Source::Image(path)) => xl::File::Host(HostPath::from_path(path).map_err(at(span))?),
-        (None, Source::Blank { .. }) => unreachable!("a new disk is a file of the bundle"),
+        (None, Source::Blank { .. } | Source::Inputs { .. }) => {
+            unreachable!("a new disk is a file of the bundle")
+        }
     };
     Ok(xl::Disk { vdev: disk.vdev.clone(), read_only: disk.read_only, target })
 }

@@ -16,7 +16,7 @@
 
 use serde::Serialize;
 
-use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source, text};
+use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source, Staged, text};
 use crate::domain::xl;
 use crate::facts::Facts;
 use crate::xmf::model::Document;
@@ -75,6 +75,18 @@ enum ShownDiskSource<'a> {
     Image(String),
     Swap { len: u64, uuid: String, label: Option<&'a str> },
     Vfat { len: u64, volume_id: String, label: Option<&'a str> },
+    Ext { len: u64, uuid: String, label: &'a str },
+    Inputs { uuid: String, staged: Vec<ShownStaged<'a>> },
+}
+
+#[derive(Serialize)]
+struct ShownStaged<'a> {
+    path: &'a str,
+    source: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +142,13 @@ fn shown_disk<'a>(disk: &'a Disk, document: &Document, facts: &Facts) -> ShownDi
             volume_id: format!("{volume_id:08x}"),
             label: label.as_deref(),
         },
+        Source::Blank { len, format: Format::Ext { uuid, label, .. } } => {
+            ShownDiskSource::Ext { len: *len, uuid: uuid.to_string(), label }
+        }
+        Source::Inputs { uuid, staged, .. } => ShownDiskSource::Inputs {
+            uuid: uuid.to_string(),
+            staged: staged.iter().map(shown_staged).collect(),
+        },
     };
     let volumes = disk.edits.iter().map(|volume| ShownVolume {
         partition: volume.partition,
@@ -153,6 +172,15 @@ fn shown_disk<'a>(disk: &'a Disk, document: &Document, facts: &Facts) -> ShownDi
     }
 }
 
+fn shown_staged(staged: &Staged) -> ShownStaged<'_> {
+    ShownStaged {
+        path: &staged.path,
+        source: staged.source.display().to_string(),
+        kind: staged.kind.word(),
+        sha256: staged.sha256.as_deref(),
+    }
+}
+
 fn shown_edit(edit: &Edit, diff: Option<String>) -> ShownEdit<'_> {
     let (action, mode, owner, content, target) = match &edit.action {
         Action::Write { content, mode, owner } => {
@@ -160,6 +188,10 @@ fn shown_edit(edit: &Edit, diff: Option<String>) -> ShownEdit<'_> {
         }
         Action::CreateDir { mode, owner } => ("create_dir", *mode, *owner, None, None),
         Action::Symlink { target } => ("symlink", None, None, None, Some(target.as_str())),
+        Action::Stage(staged) => {
+            let content = ShownContent::Host(staged.source.display().to_string());
+            (staged.action(), None, None, Some(content), None)
+        }
     };
     let mode = mode.map(|mode| format!("{mode:04o}"));
     ShownEdit {

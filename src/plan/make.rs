@@ -3,9 +3,12 @@
 use super::disks;
 use super::known::Known;
 use super::volume::{self, Held};
-use super::{Disk, Edit, Options, Plan, Source, VolumeEdits, boot, domain, files, in_place, root};
+use super::{
+    Disk, Edit, Options, Plan, Source, VolumeEdits, boot, domain, extra, files, in_place, inputs,
+    jobs, root,
+};
 use crate::diagnostic::Diagnostic;
-use crate::domain::value::{FileName, HostPath};
+use crate::domain::value::{FileName, HostPath, Vdev};
 use crate::facts::Facts;
 use crate::xmf::model::{Document, GuestType, MountPoint};
 
@@ -43,13 +46,21 @@ pub fn plan(
     notes.append(&mut layout.notes);
 
     let known = Known { document, facts, held: &held, layout: &layout, root };
-    let edits = all_edits(&known, &mut notes)?;
-    let disks = all(layout.disks.iter().enumerate().map(|(nr, disk)| {
+    let is_legacy = boot::keeps_device_names(&choice.start, facts, root);
+    let mut extra = extra::Extra::new(&known, name.as_str(), is_legacy, !keep);
+    let results = extra.results()?;
+    let staged = inputs::place(&known, &mut extra)?;
+    let device = results.map(|nr| extra.disks[nr].vdev.as_str().to_owned());
+    let run = jobs::place(&known, options, device.as_deref(), &mut extra, &mut notes);
+    let edits = all_edits(&known, &staged, &extra, run, &mut notes)?;
+    let mut disks = all(layout.disks.iter().enumerate().map(|(nr, disk)| {
         let mut edits: Vec<(usize, &[Edit])> =
             disk.images.iter().map(|&image| (image, &edits[image][..])).collect();
         edits.retain(|(_, edits)| !edits.is_empty());
         finish_disk(&known, nr, edits, options.in_place)
     }))?;
+    let before = disks.len();
+    disks.append(&mut extra.disks);
     if options.in_place {
         in_place::check(document, &disks)?;
         in_place::note(document, &disks, &mut notes);
@@ -60,7 +71,9 @@ pub fn plan(
     let (boot_files, domain) =
         domain::with_boot_files(&known, options, &choice.start, name, &disks)
             .map_err(|error| vec![error])?;
-    Ok(Plan { disks, boot_files, domain, notes })
+    let jobs = jobs::names(document).map_err(|error| vec![error])?;
+    let results = results.map(|nr| before + nr);
+    Ok(Plan { disks, boot_files, domain, id: options.id.clone(), jobs, results, notes })
 }
 
 /// All values, or all errors.
@@ -110,6 +123,9 @@ fn root_of(document: &Document, held: &[Held]) -> Result<usize, Vec<Diagnostic>>
 /// The edits of each image, in the order of the document's images.
 fn all_edits(
     known: &Known<'_>,
+    staged: &[(usize, Edit)],
+    extra: &extra::Extra<'_>,
+    run: Result<Vec<Edit>, Vec<Diagnostic>>,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Vec<Edit>>, Vec<Diagnostic>> {
     let mut edits = vec![Vec::new(); known.document.images.len()];
@@ -123,11 +139,25 @@ fn all_edits(
             Err(more) => errors.extend(more),
         }
     }
-    match root::edits(known, notes) {
+    for (image, edit) in staged {
+        edits[*image].push(edit.clone());
+    }
+    let (run, refused) = match run {
+        Ok(run) => (run, Vec::new()),
+        Err(refused) => (Vec::new(), refused),
+    };
+    match root::edits(known, extra, run) {
         Ok(more) => edits[known.root].extend(more),
         Err(more) => errors.extend(more),
     }
+    errors.extend(refused);
     if errors.is_empty() { Ok(edits) } else { Err(errors) }
+}
+
+/// The file of a disk that the bundle holds.
+pub(super) fn file_of(vdev: &Vdev) -> FileName {
+    let name = FileName::new(format!("{vdev}.img"));
+    name.expect("a device's name has only letters and digits")
 }
 
 fn finish_disk(
@@ -152,9 +182,8 @@ fn finish_disk(
             let edited: Vec<usize> = edits.iter().map(|(image, _)| *image).collect();
             (None, in_place::guard(path, &edited, facts))
         }
-        Source::Image(_) | Source::Blank { .. } => {
-            let name = FileName::new(format!("{}.img", disk.vdev));
-            (Some(name.expect("a device's name has only letters and digits")), None)
+        Source::Image(_) | Source::Blank { .. } | Source::Inputs { .. } => {
+            (Some(file_of(&disk.vdev)), None)
         }
     };
     let edits = edits

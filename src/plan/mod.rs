@@ -2,14 +2,17 @@
 //! (`autoxen plan`) or applied (`autoxen prepare`).
 //!
 //! [`plan()`] makes it: `volume` says which file system each `imagefile` means, `boot` which kernel starts, `disks` what
-//! the guest's devices are, `root` and `files` what is written into the images, `in_place` whether into the images
-//! themselves, `domain` what xl is told. [`text`] and [`json`] show it.
+//! the guest's devices are, `extra` what disks it gets beside those of the document, `root`, `files`, `inputs` and `jobs`
+//! what is written into the images, `in_place` whether into the images themselves, `domain` what xl is told. [`text`] and [`json`] show it.
 
 mod boot;
 mod disks;
 mod domain;
+mod extra;
 mod files;
 mod in_place;
+mod inputs;
+mod jobs;
 pub mod json;
 mod known;
 mod make;
@@ -24,6 +27,8 @@ pub use make::plan;
 
 use crate::domain::value::{FileName, Vdev};
 use crate::domain::xl;
+use crate::guest::init::Init;
+use crate::xmf::model::InputKind;
 
 /// What the command line says beside the document. What it says goes before what the document says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +45,34 @@ pub struct Options {
     pub keep_device_names: bool,
     /// Edit the images where they lie, and let the guest use them there.
     pub in_place: bool,
+    /// Which runner of jobs the guest gets.
+    pub runner: Runner,
+    /// How the jobs get into the guest.
+    pub deliver: Deliver,
+    /// What tells this preparation from all others, in hexadecimal digits.
+    pub id: String,
+}
+
+/// Which runner of jobs the guest gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runner {
+    /// Ours, hooked into its init system, unless it has one of its own.
+    #[default]
+    Auto,
+    /// None: the guest has one, or somebody starts the jobs by hand.
+    None,
+    /// Ours, hooked into this init system.
+    For(Init),
+}
+
+/// How the jobs get into the guest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deliver {
+    /// Into the root image.
+    #[default]
+    Image,
+    /// On a seed disk that cloud-init reads.
+    NoCloud,
 }
 
 /// All of a bundle, before a byte of it is written.
@@ -51,8 +84,23 @@ pub struct Plan {
     pub boot_files: Vec<BootFile>,
     /// What xl is told, once [`xl::Domain::in_directory`] has said where the bundle is.
     pub domain: xl::Domain,
+    /// What tells this preparation from all others, in hexadecimal digits.
+    pub id: String,
+    /// The jobs, in the order in which they run.
+    pub jobs: Vec<PlannedJob>,
+    /// Index into `disks` of the disk that results are written to.
+    pub results: Option<usize>,
     /// What the user ought to know.
     pub notes: Vec<String>,
+}
+
+/// A job as the guest knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedJob {
+    /// File name of its script: `10-fit`.
+    pub name: String,
+    /// What it stages out: absolute paths and patterns of the guest.
+    pub outputs: Vec<String>,
 }
 
 /// One disk of the guest.
@@ -95,6 +143,50 @@ pub enum Source {
         /// What it holds.
         format: Format,
     },
+    /// A new disk with an ext file system, as long as its content needs.
+    Inputs {
+        /// Its UUID.
+        uuid: uuid::Uuid,
+        /// The guest's kernel is older than Linux 3.0.
+        is_legacy: bool,
+        /// What is in it.
+        staged: Vec<Staged>,
+    },
+}
+
+/// Files of the host that go into the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Where in the file system: of a file its own path, of all others that of the directory which they fill.
+    pub path: String,
+    /// Where on the host: absolute.
+    pub source: PathBuf,
+    /// What is there.
+    pub kind: InputKind,
+    /// SHA-256 that the file has to have.
+    pub sha256: Option<String>,
+    /// Permission bits of a file.
+    pub mode: u32,
+}
+
+impl Staged {
+    /// The action, for programs.
+    fn action(&self) -> &'static str {
+        match self.kind {
+            InputKind::File => "stage_file",
+            InputKind::Directory => "stage_directory",
+            InputKind::Tar => "stage_tar",
+        }
+    }
+
+    /// The action, for people.
+    fn verb(&self) -> &'static str {
+        match self.kind {
+            InputKind::File => "put a file at",
+            InputKind::Directory => "put a directory at",
+            InputKind::Tar => "unpack a tar in",
+        }
+    }
 }
 
 /// What a new disk holds.
@@ -106,6 +198,15 @@ pub enum Format {
         uuid: uuid::Uuid,
         /// Its label, at most 15 bytes.
         label: Option<String>,
+    },
+    /// An ext3 file system, as empty as it is made.
+    Ext {
+        /// Its UUID.
+        uuid: uuid::Uuid,
+        /// Its label, at most 16 bytes.
+        label: String,
+        /// The guest's kernel is older than Linux 3.0.
+        is_legacy: bool,
     },
     /// A FAT file system.
     Vfat {
@@ -160,6 +261,8 @@ pub enum Action {
         /// Where it points, as written.
         target: String,
     },
+    /// Put files of the host here; what is in the way is replaced, but directories stay.
+    Stage(Staged),
 }
 
 /// The content of a file.

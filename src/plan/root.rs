@@ -1,5 +1,6 @@
-//! What a root image needs to become a guest of this document: the mount points, its name, keys, fstab, the jobs.
+//! What a root image needs to become a guest of this document: the mount points, its name, keys, fstab.
 
+use super::extra::Extra;
 use super::known::Known;
 use super::volume::Held;
 use super::{Action, Content, Edit, mounts};
@@ -15,10 +16,11 @@ const SUSE_HOSTNAME: &str = "/etc/HOSTNAME";
 const SSH: &str = "/root/.ssh";
 const AUTHORIZED_KEYS: &str = "/root/.ssh/authorized_keys";
 
-/// The edits of the root image that no `file` element asks for.
+/// The edits of the root image that no `file` element asks for; `run` are those that make it run the jobs.
 pub(super) fn edits(
     known: &Known<'_>,
-    notes: &mut Vec<String>,
+    extra: &Extra<'_>,
+    run: Vec<Edit>,
 ) -> Result<Vec<Edit>, Vec<Diagnostic>> {
     let Known { document, root, .. } = *known;
     let image = &document.images[root];
@@ -33,11 +35,11 @@ pub(super) fn edits(
     let mut edits = Vec::new();
     edits.extend(name_edits(image, stock, &mut errors));
     edits.extend(key_edits(image, stock, &mut errors));
-    match fstab_edit(known, stock) {
+    match fstab_edit(known, extra, stock) {
         Ok(edit) => edits.extend(edit),
         Err(more) => errors.extend(more),
     }
-    edits.extend(job_edits(document, stock, notes, &mut errors));
+    edits.extend(run);
     for edit in &edits {
         if let Some(file) = image.files.iter().find(|file| file.path.value == edit.path) {
             let text = format!(
@@ -149,7 +151,11 @@ fn key_edits(image: &ImageFile, stock: &RootFacts, errors: &mut Vec<Diagnostic>)
     ]
 }
 
-fn fstab_edit(known: &Known<'_>, stock: &RootFacts) -> Result<Option<Edit>, Vec<Diagnostic>> {
+fn fstab_edit(
+    known: &Known<'_>,
+    extra: &Extra<'_>,
+    stock: &RootFacts,
+) -> Result<Option<Edit>, Vec<Diagnostic>> {
     let Known { document, held, layout, root, .. } = *known;
     let mut entries = Vec::new();
     let mut errors = Vec::new();
@@ -164,7 +170,9 @@ fn fstab_edit(known: &Known<'_>, stock: &RootFacts) -> Result<Option<Edit>, Vec<
         return Err(errors);
     }
     let old = stock.fstab.as_deref().unwrap_or(b"");
-    let edited = fstab::edit(old, &layout.devices, &entries);
+    entries.extend(extra.entries.iter().cloned());
+    let devices: Vec<_> = layout.devices.iter().chain(&extra.devices).cloned().collect();
+    let edited = fstab::edit(old, &devices, &entries);
     if stock.fstab.as_ref() == Some(&edited.text) {
         return Ok(None);
     }
@@ -206,60 +214,13 @@ fn entry(image: &ImageFile, held: &Held, source: &str, is_root: bool) -> fstab::
     }
 }
 
-fn job_edits(
-    document: &Document,
-    stock: &RootFacts,
-    notes: &mut Vec<String>,
-    errors: &mut Vec<Diagnostic>,
-) -> Vec<Edit> {
-    let mut edits = Vec::new();
-    for (index, job) in document.jobs.iter().enumerate() {
-        let scripts = match script::scripts(index, job) {
-            Ok(scripts) => scripts,
-            Err(error) => {
-                let span = match &error {
-                    script::Error::Name(_) => {
-                        job.name.as_ref().map_or(job.span.clone(), |name| name.span.clone())
-                    }
-                    script::Error::Empty | script::Error::Nul(_) => job.command.span.clone(),
-                    script::Error::Workdir(_) => {
-                        job.workdir.as_ref().map_or(job.span.clone(), |dir| dir.span.clone())
-                    }
-                    _ => job.span.clone(),
-                };
-                errors.push(Diagnostic::error(span, error.to_string()));
-                continue;
-            }
-        };
-        let reason = match &job.name {
-            Some(name) => format!("the job `{}`", name.value),
-            None => "the job".to_owned(),
-        };
-        edits.extend(scripts.into_iter().map(|script| {
-            write(&script.path, script.text.into_bytes(), Some((0o755, (0, 0))), &reason)
-        }));
-    }
-    let ours = |name: &str| {
-        edits
-            .iter()
-            .any(|edit| edit.path.strip_prefix(script::DIRECTORY) == Some(&format!("/{name}")))
-    };
-    for name in &stock.xenjobs {
-        let shown = name.escape_debug();
-        notes.push(if ours(name) {
-            format!("{}/{shown} of the image is replaced", script::DIRECTORY)
-        } else {
-            format!(
-                "the image brings a job of its own, which runs as well: {}/{shown}",
-                script::DIRECTORY
-            )
-        });
-    }
-    edits
-}
-
 /// An edit that writes a file; `access` is mode and owner, kept as they are without it.
-fn write(path: &str, bytes: Vec<u8>, access: Option<(u32, (u32, u32))>, reason: &str) -> Edit {
+pub(super) fn write(
+    path: &str,
+    bytes: Vec<u8>,
+    access: Option<(u32, (u32, u32))>,
+    reason: &str,
+) -> Edit {
     Edit {
         path: path.to_owned(),
         action: Action::Write {

@@ -170,9 +170,19 @@ impl Lines {
             Source::Blank { len, format: Format::Vfat { .. } } => {
                 format!("a new vfat of {len} bytes")
             }
+            Source::Blank { len, format: Format::Ext { label, .. } } => {
+                format!("a new ext3 of {len} bytes, labelled {label}")
+            }
+            Source::Inputs { .. } => "a new ext3 with inputs".into(),
         };
         let file = disk.file.as_ref().map(|file| format!(", as {file}")).unwrap_or_default();
         self.line(0, &format!("disk {}{access}: {source}{file}", disk.vdev));
+        if let Source::Inputs { staged, .. } = &disk.source {
+            for one in staged {
+                let (path, source) = (&one.path, one.source.display());
+                self.line(2, &format!("{path}: the {} {source}", one.kind.word()));
+            }
+        }
         for volume in &disk.edits {
             let indent = if let Some(nr) = volume.partition {
                 self.line(2, &format!("partition {nr}"));
@@ -192,6 +202,7 @@ impl Lines {
             Action::Write { mode, owner, .. } => ("write", *mode, *owner),
             Action::CreateDir { mode, owner } => ("create the directory", *mode, *owner),
             Action::Symlink { .. } => ("link", None, None),
+            Action::Stage(staged) => (staged.verb(), None, None),
         };
         let access = [
             mode.map(|mode| format!("mode {mode:04o}")),
@@ -217,6 +228,9 @@ impl Lines {
             }
             (Action::Write { content: Content::Host(path), .. }, None) => {
                 self.line(indent, &format!("the content of {}", path.display()));
+            }
+            (Action::Stage(staged), _) => {
+                self.line(indent, &format!("from {}", staged.source.display()));
             }
             (Action::CreateDir { .. } | Action::Symlink { .. }, _) => {}
         }

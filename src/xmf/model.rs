@@ -29,9 +29,10 @@ pub struct Document {
     pub images: Vec<ImageFile>,
     /// The jobs, in the order in which they run; at least one.
     pub jobs: Vec<Job>,
-    /// What the document asks for and this version does not do, by the name of its element or attribute. Whoever acts
-    /// on the document refuses it while this is not empty; `check` has warned of each.
-    pub unserved: Vec<Spanned<&'static str>>,
+    /// `results`: the disk that carries results home.
+    pub results: Option<Results>,
+    /// `whendone`: what becomes of the guest when its jobs have ended.
+    pub when_done: WhenDone,
 }
 
 /// `general`: the domain.
@@ -55,6 +56,8 @@ pub struct General {
     pub bootloader: Option<Spanned<String>>,
     /// `network` interfaces.
     pub networks: Vec<Network>,
+    /// `limit`: the longest that the guest may run, in seconds, at least 1.
+    pub limit: Option<Spanned<u32>>,
 }
 
 /// How Xen runs the guest; xl's `type`.
@@ -197,4 +200,103 @@ pub struct Job {
     pub environment: Vec<(String, String)>,
     /// `workdir`: absolute path inside the guest.
     pub workdir: Option<Spanned<String>>,
+    /// `user` of the guest who runs it; root without it.
+    pub user: Option<Spanned<String>>,
+    /// `timeout` in seconds, at least 1.
+    pub timeout: Option<Spanned<u32>>,
+    /// `onfailure`.
+    pub on_failure: OnFailure,
+    /// `again="yes"`: it runs at each start of the guest, not once.
+    pub again: bool,
+    /// `input`: what is staged in before the guest starts.
+    pub inputs: Vec<Input>,
+    /// `output`: absolute paths or patterns of the guest, staged out when the job has ended.
+    pub outputs: Vec<Spanned<String>>,
+}
+
+/// What a job that fails means for those behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They run all the same.
+    #[default]
+    Continue,
+    /// They do not run.
+    Stop,
+}
+
+/// `input`: files of the host that the guest finds at a path of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where the element's start tag stands.
+    pub span: Range<usize>,
+    /// `source`: a path of the host; relative paths are relative to the XMF.
+    pub source: Spanned<String>,
+    /// `path`: absolute and normal, in the guest.
+    pub path: Spanned<String>,
+    /// `type`.
+    pub kind: InputKind,
+    /// `sha256` of the file that `source` names, in lower-case hexadecimal.
+    pub sha256: Option<Spanned<String>>,
+    /// `place`.
+    pub place: InputPlace,
+}
+
+/// What an `input` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InputKind {
+    /// A file, which will be `path`.
+    #[default]
+    File,
+    /// A directory, which will be `path`, with all that is in it.
+    Directory,
+    /// A tar archive, plain or compressed, unpacked in the directory `path`.
+    Tar,
+}
+
+impl InputKind {
+    /// Its word in a document.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Tar => "tar",
+        }
+    }
+}
+
+/// Where an `input` is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InputPlace {
+    /// By its size.
+    #[default]
+    Auto,
+    /// Into the root image.
+    Root,
+    /// On a new disk with an ext file system.
+    Ext,
+    /// On a new disk with a FAT.
+    Vfat,
+}
+
+/// `results`: a new disk that the jobs' results are written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Results {
+    /// Where the element's start tag stands.
+    pub span: Range<usize>,
+    /// `size` in bytes.
+    pub size: Spanned<u64>,
+    /// `blockdevice`; the first free one without it.
+    pub device: Option<Spanned<BlockDevice>>,
+}
+
+/// What becomes of the guest when its jobs have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDone {
+    /// It is powered off.
+    #[default]
+    Poweroff,
+    /// It starts again, and stays.
+    Reboot,
+    /// It stays.
+    Keep,
 }

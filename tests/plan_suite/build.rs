@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use autoxen::diagnostic::Diagnostic;
 use autoxen::facts::{Facts, HostFile, ImageFacts, RootFacts, VolumeFacts};
-use autoxen::plan::{Disk, Edit, Options, Plan, plan};
+use autoxen::plan::{Disk, Edit, Options, Plan, Runner, plan};
 use autoxen::xmf::model::{
     BlockDevice, Document, FileContent, FileEntry, General, Identify, ImageFile, Job, MountPoint,
-    Spanned,
+    OnFailure, Spanned, WhenDone,
 };
 
 /// The span of `memory`, which stands for `general`.
@@ -76,13 +76,20 @@ impl Case {
                     cmdline: None,
                     bootloader: None,
                     networks: Vec::new(),
+                    limit: None,
                 },
                 images: Vec::new(),
                 jobs: vec![job("echo hello")],
-                unserved: Vec::new(),
+                results: None,
+                when_done: WhenDone::Poweroff,
             },
             facts: Facts::default(),
-            options: Options { name_default: "guest".into(), ..Options::default() },
+            // What starts the jobs has tests of its own.
+            options: Options {
+                name_default: "guest".into(),
+                runner: Runner::None,
+                ..Options::default()
+            },
         }
     }
 
@@ -257,6 +264,12 @@ pub(crate) fn job(command: &str) -> Job {
         name: None,
         environment: Vec::new(),
         workdir: None,
+        user: None,
+        timeout: None,
+        on_failure: OnFailure::Continue,
+        again: false,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
     }
 }
 

@@ -13,6 +13,8 @@ fn disks(case: &Case) -> Vec<String> {
             Source::Image(path) => path.display().to_string(),
             Source::Blank { len, format: Format::Swap { .. } } => format!("swap {len}"),
             Source::Blank { len, format: Format::Vfat { .. } } => format!("vfat {len}"),
+            Source::Blank { len, format: Format::Ext { .. } } => format!("ext3 {len}"),
+            Source::Inputs { staged, .. } => format!("{} inputs", staged.len()),
         };
         let access = if disk.read_only { " ro" } else { "" };
         let file = disk.file.as_ref().map_or("-", |file| file.as_str());
@@ -204,7 +206,7 @@ fn a_new_disk_is_the_same_for_the_same_document_and_unlike_its_neighbour() {
             assert_eq!(label.as_deref(), Some("IN OUT"));
             format!("{:04X}-{:04X}", volume_id >> 16, volume_id & 0xffff)
         }
-        Source::Image(_) => panic!("a stock image"),
+        other => panic!("{other:?}"),
     };
     assert_ne!(uuid(1), uuid(2));
     assert_eq!(

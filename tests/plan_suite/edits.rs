@@ -17,7 +17,7 @@ fn text(edit: &Edit) -> String {
 fn access(edit: &Edit) -> (Option<u32>, Option<(u32, u32)>) {
     match edit.action {
         Action::Write { mode, owner, .. } | Action::CreateDir { mode, owner } => (mode, owner),
-        Action::Symlink { .. } => panic!("a link has neither"),
+        Action::Symlink { .. } | Action::Stage(_) => panic!("it has neither"),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use autoxen::facts::{Facts, HostFile, ImageFacts, RootFacts, VolumeFacts};
+use autoxen::facts::{Facts, HostFile, ImageFacts, InputFacts, RootFacts, VolumeFacts};
+use autoxen::guest::init::Init;
 use autoxen::plan::{Options, plan};
 use autoxen::xmf;
 use autoxen::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint};
@@ -28,7 +29,14 @@ fn facts(document: &Document) -> Facts {
         path: Path::new("/srv").join(name),
         len: 1,
     });
+    let inputs = document.jobs.iter().flat_map(|job| &job.inputs);
+    let inputs = inputs.map(|input| InputFacts {
+        path: Path::new("/srv").join(&input.source.value),
+        len: 1,
+        mode: 0o644,
+    });
     Facts {
+        inputs: inputs.collect(),
         images: document.images.iter().map(|image| image_facts(document, image)).collect(),
         host_files: host_files.collect(),
     }
@@ -63,6 +71,7 @@ fn image_facts(document: &Document, image: &ImageFile) -> ImageFacts {
         volumes: volumes.collect(),
         root: is_root.then(|| RootFacts {
             boot: vec![kernel("vmlinuz"), kernel("initrd.img")],
+            inits: vec![Init::Systemd],
             ..RootFacts::default()
         }),
         ..ImageFacts::default()

@@ -67,25 +67,11 @@ fn programs_get_the_findings_of_all_files() {
 #[test]
 fn a_warning_lets_a_document_pass_unless_strict() {
     let site = Site::new();
-    site.write("job.xml", job("ext4", "root.img").replace("<job>", "<job timeout=\"60\">"));
+    site.write("job.xml", job("ext5", "root.img"));
     let output = site.autoxen(&["check", "job.xml"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stdout), "job.xml: valid, 1 warning\n");
     assert_eq!(site.autoxen(&["check", "--strict", "job.xml"]).status.code(), Some(1));
-}
-
-#[test]
-fn what_is_not_served_is_refused_by_those_who_act() {
-    let site = Site::new();
-    site.write("job.xml", job("ext4", "root.img").replace("<job>", "<job timeout=\"60\">"));
-    for verb in [&["plan", "job.xml"][..], &["prepare", "job.xml", "-o", "ready"]] {
-        let stderr = site.fails(verb);
-        assert!(
-            stderr.starts_with("error: job.xml:12:17: `timeout` is not served by this version\n"),
-            "{stderr}"
-        );
-    }
-    assert_eq!(site.names(), ["job.xml"]);
 }
 
 #[test]

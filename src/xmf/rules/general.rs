@@ -34,6 +34,7 @@ impl Checker<'_> {
         let cmdline = self.child(general, "cmdline", cmdline);
         let bootloader = self.child(general, "bootloader", bootloader);
         let networks = self.networks(general);
+        let limit = general.child("limit").and_then(|limit| self.seconds(limit));
         let hvm = guest_type.as_ref().is_some_and(|guest_type| guest_type.value == GuestType::Hvm);
         self.boot_choice(general, hvm);
         Some(General {
@@ -46,6 +47,7 @@ impl Checker<'_> {
             cmdline,
             bootloader,
             networks,
+            limit,
         })
     }
 
@@ -53,6 +55,11 @@ impl Checker<'_> {
         // What is no number at all the schema has refused.
         let number = integer(chars::trim(&memory.text()))?;
         self.text(memory, |_| value::memory(number))
+    }
+
+    fn seconds(&mut self, element: &Element) -> Option<Spanned<u32>> {
+        let number = integer(chars::trim(&element.text()))?;
+        self.text(element, |_| value::seconds(number))
     }
 
     fn boot_file(&mut self, element: &Element) -> Option<Spanned<BootFile>> {

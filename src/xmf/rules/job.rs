@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::Checker;
 use super::value::{self, Bad};
-use crate::xmf::model::{Job, Spanned};
+use crate::xmf::model::{Input, InputKind, InputPlace, Job, OnFailure, Results, Spanned, WhenDone};
 use crate::xmf::xml::{Element, chars};
+use crate::xmf::xsd::integer;
 
 /// Scripts are numbered from 10 to 99.
 const MAX_JOBS: usize = 90;
@@ -24,25 +25,77 @@ impl Checker<'_> {
         let name = self.attribute(job, "name", value::job_name);
         let workdir = self.attribute(job, "workdir", value::absolute_path);
         let environment = self.environment(job);
-        let user = self.attribute(job, "user", user);
-        if let Some(user) = user.filter(|user| user.value != "root") {
-            self.not_served(user.span, "user");
-        }
-        if let Some(timeout) = job.attribute("timeout") {
-            self.not_served(timeout.span.clone(), "timeout");
-        }
-        for input in job.named("input") {
-            self.attribute(input, "source", value::host_path);
-            self.attribute(input, "path", value::absolute_path);
-            self.attribute(input, "sha256", value::sha256);
-            self.not_served(input.name.span.clone(), "input");
-        }
-        for output in job.named("output") {
-            self.attribute(output, "path", value::absolute_path);
-            self.not_served(output.name.span.clone(), "output");
-        }
+        let user = self.attribute(job, "user", value::user).filter(|user| user.value != "root");
+        let timeout = self.timeout(job);
+        let said = |name: &str, word: &str| {
+            job.attribute(name).is_some_and(|found| chars::trim(&found.value) == word)
+        };
+        let on_failure =
+            if said("onfailure", "stop") { OnFailure::Stop } else { OnFailure::Continue };
+        let again = said("again", "yes");
+        let inputs: Option<Vec<_>> = job.named("input").map(|input| self.input(input)).collect();
+        let outputs = job
+            .named("output")
+            .map(|output| self.attribute(output, "path", value::output_path))
+            .collect::<Option<Vec<_>>>();
         let span = job.start_tag.clone();
-        Some(Job { span, command: command?, name, environment, workdir })
+        Some(Job {
+            span,
+            command: command?,
+            name,
+            environment,
+            workdir,
+            user,
+            timeout,
+            on_failure,
+            again,
+            inputs: inputs?,
+            outputs: outputs?,
+        })
+    }
+
+    fn timeout(&mut self, job: &Element) -> Option<Spanned<u32>> {
+        let number = integer(chars::trim(&job.attribute("timeout")?.value))?;
+        self.attribute(job, "timeout", |_| value::seconds(number))
+    }
+
+    fn input(&mut self, input: &Element) -> Option<Input> {
+        let source = self.attribute(input, "source", value::host_path);
+        let path = self.attribute(input, "path", value::absolute_path);
+        let has_digest = input.attribute("sha256").is_some();
+        let sha256 = self.attribute(input, "sha256", value::sha256);
+        let word = |name: &str| input.attribute(name).map(|found| chars::trim(&found.value));
+        let kind = match word("type") {
+            Some("directory") => InputKind::Directory,
+            Some("tar") => InputKind::Tar,
+            _ => InputKind::File,
+        };
+        let place = match word("place") {
+            Some("root") => InputPlace::Root,
+            Some("ext") => InputPlace::Ext,
+            Some("vfat") => InputPlace::Vfat,
+            _ => InputPlace::Auto,
+        };
+        if kind == InputKind::Directory
+            && let Some(digest) = input.attribute("sha256")
+        {
+            let bad = Bad::new("a directory has no digest").hint("make it a tar to have one");
+            self.refuse(digest.name.span.clone(), "sha256", bad);
+            return None;
+        }
+        if let Some(path) = &path
+            && path.value == "/"
+            && kind != InputKind::Tar
+        {
+            let bad = Bad::new("nothing but a tar is unpacked in `/`");
+            self.refuse(path.span.clone(), "path", bad);
+            return None;
+        }
+        if has_digest && sha256.is_none() {
+            return None;
+        }
+        let span = input.start_tag.clone();
+        Some(Input { span, source: source?, path: path?, kind, sha256, place })
     }
 
     fn command(&mut self, command: &Element) -> Option<Spanned<String>> {
@@ -73,28 +126,33 @@ impl Checker<'_> {
         variables
     }
 
-    /// What follows the jobs.
-    pub(super) fn end(&mut self, root: &Element) {
-        if let Some(results) = root.child("results") {
-            self.attribute(results, "size", value::size);
-            self.attribute(results, "blockdevice", value::block_device);
-            self.not_served(results.name.span.clone(), "results");
+    /// The disk for results.
+    pub(super) fn results(&mut self, root: &Element) -> Option<Results> {
+        let results = root.child("results")?;
+        let device = self.attribute(results, "blockdevice", value::block_device);
+        let size = self.attribute(results, "size", value::results_size)?;
+        Some(Results { span: results.start_tag.clone(), size, device })
+    }
+
+    /// What is to be staged out needs a disk.
+    pub(super) fn outputs_go_somewhere(&mut self, root: &Element) {
+        if root.child("results").is_some() {
+            return;
         }
-        if let Some(when_done) = root.child("whendone")
-            && chars::trim(&when_done.text()) != "poweroff"
-        {
-            self.not_served(when_done.value_span(self.source), "whendone");
+        if let Some(output) = root.named("job").find_map(|job| job.named("output").next()) {
+            let bad = Bad::new("there is no disk that carries it home")
+                .hint("put `<results size=\"64M\"/>` behind the last job");
+            self.refuse(output.name.span.clone(), "output", bad);
         }
     }
 }
 
-/// The name of a user of the guest.
-fn user(value: &str) -> Result<String, Bad> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    if value.len() <= 32 && value.starts_with(first) && value.chars().all(allowed) {
-        return Ok(value.to_owned());
+/// What becomes of the guest when its jobs have ended.
+pub(super) fn when_done(root: &Element) -> WhenDone {
+    let text = root.child("whendone").map(Element::text);
+    match text.as_deref().map(chars::trim) {
+        Some("reboot") => WhenDone::Reboot,
+        Some("keep") => WhenDone::Keep,
+        _ => WhenDone::Poweroff,
     }
-    let message = format!("`{}` is no name of a user", crate::xmf::suggest::shorten(value));
-    Err(Bad::new(message).expected("up to 32 letters, digits, `_`, `-` and `.`"))
 }

@@ -23,18 +23,21 @@ use value::Bad;
 
 /// Check a tree against the rules; the document is whole only if there was no error in the tree at all.
 pub(super) fn check(root: &Element, source: &str) -> (Option<Document>, Vec<Diagnostic>) {
-    let mut checker = Checker { source, findings: Vec::new(), unserved: Vec::new() };
+    let mut checker = Checker { source, findings: Vec::new() };
     let general = root.child("general").and_then(|general| checker.general(general));
     let images: Vec<_> = root.named("imagefile").map(|image| checker.image(image)).collect();
     let whole: Option<Vec<_>> = images.iter().cloned().collect();
     checker.disks(root, &images.into_iter().flatten().collect::<Vec<_>>());
     let jobs = checker.jobs(root);
-    checker.end(root);
+    let results = checker.results(root);
+    checker.outputs_go_somewhere(root);
+    let when_done = job::when_done(root);
     let document = general.zip(whole).zip(jobs).map(|((general, images), jobs)| Document {
         general,
         images,
         jobs,
-        unserved: checker.unserved,
+        results,
+        when_done,
     });
     (document, checker.findings)
 }
@@ -42,7 +45,6 @@ pub(super) fn check(root: &Element, source: &str) -> (Option<Document>, Vec<Diag
 struct Checker<'a> {
     source: &'a str,
     findings: Vec<Diagnostic>,
-    unserved: Vec<Spanned<&'static str>>,
 }
 
 impl Checker<'_> {
@@ -55,13 +57,6 @@ impl Checker<'_> {
         diagnostic.expected = bad.expected;
         diagnostic.hint = bad.hint;
         self.findings.push(diagnostic);
-    }
-
-    /// Something of today's schema that `prepare` does not do yet: a warning here, a refusal there.
-    fn not_served(&mut self, span: Range<usize>, what: &'static str) {
-        let message = format!("`{what}` is not served by this version: `prepare` will refuse it");
-        self.findings.push(Diagnostic::warning(span.clone(), message));
-        self.unserved.push(Spanned { value: what, span });
     }
 
     /// The value of a child element, white space around it left out; `None` where it is absent or refused.

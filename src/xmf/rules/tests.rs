@@ -39,7 +39,6 @@ fn the_document_that_the_tests_change_is_accepted() {
     assert_eq!(document.general.memory_mib.value, 64);
     assert_eq!(document.images[0].mountpoint.value, MountPoint::Path("/".into()));
     assert_eq!(document.jobs[0].command.value, "true");
-    assert_eq!(document.unserved, []);
 }
 
 #[test]
@@ -448,22 +447,75 @@ fn a_job_runs_something() {
 }
 
 #[test]
-fn what_this_version_does_not_do_is_warned_of_and_kept_for_prepare() {
-    for (from, to, what) in [
-        ("<job>", "<job user='grid'>", "user"),
-        ("<job>", "<job timeout='60'>", "timeout"),
-        ("<!--j-->", "<input source='a' path='/b'/>", "input"),
-        ("<!--j-->", "<output path='/b/*'/>", "output"),
-        ("<!--e-->", "<results size='1M'/>", "results"),
-        ("<!--e-->", "<whendone>reboot</whendone>", "whendone"),
+fn a_job_says_who_runs_it_how_long_and_what_its_failure_means() {
+    use crate::xmf::model::OnFailure;
+    let job = |text: &str| accepted("<job>", text).jobs.remove(0);
+    let plain = job("<job user='root' onfailure='continue' again='no'>");
+    assert_eq!((&plain.user, &plain.timeout, plain.again), (&None, &None, false));
+    assert_eq!(plain.on_failure, OnFailure::Continue);
+    let full = job("<job user='grid' timeout='60' onfailure='stop' again='yes'>");
+    assert_eq!(full.user.unwrap().value, "grid");
+    assert_eq!(full.timeout.unwrap().value, 60);
+    assert_eq!((full.on_failure, full.again), (OnFailure::Stop, true));
+    refused("<job>", "<job user='a b'>", "`user`: `a b` is no name of a user");
+    refused("<job>", "<job timeout='2147483648'>", "`timeout`: `2147483648` is no length of time");
+    refused(
+        "<!--g-->",
+        "<limit>99999999999</limit>",
+        "`limit`: `99999999999` is no length of time",
+    );
+    assert_eq!(accepted("<!--g-->", "<limit>60</limit>").general.limit.unwrap().value, 60);
+}
+
+#[test]
+fn an_input_is_a_file_a_directory_or_a_tar() {
+    use crate::xmf::model::{InputKind, InputPlace};
+    let input = |text: &str| accepted("<!--j-->", text).jobs.remove(0).inputs.remove(0);
+    let plain = input("<input source='a' path='/b'/>");
+    assert_eq!((plain.kind, plain.place), (InputKind::File, InputPlace::Auto));
+    let tar = input("<input source='a.tar' path='/' type='tar' place='root'/>");
+    assert_eq!((tar.kind, tar.place), (InputKind::Tar, InputPlace::Root));
+    let digest = "a".repeat(64);
+    for (text, message) in [
+        ("<input source='a' path='b'/>", "`path`: `b` is not absolute"),
+        ("<input source='a' path='/'/>", "`path`: nothing but a tar is unpacked in `/`"),
+        ("<input source='' path='/b'/>", "`source`: the path is empty"),
+        (
+            &*format!("<input source='a' path='/b' type='directory' sha256='{digest}'/>"),
+            "`sha256`: a directory has no digest",
+        ),
     ] {
-        let checked = check(document(from, to).as_bytes());
-        let messages: Vec<_> = checked.diagnostics.iter().map(|found| &found.message).collect();
-        let expected = format!("`{what}` is not served by this version: `prepare` will refuse it");
-        assert_eq!(messages, [&expected]);
-        let unserved = checked.document.unwrap().unserved;
-        assert_eq!(unserved.iter().map(|one| one.value).collect::<Vec<_>>(), [what]);
+        refused("<!--j-->", text, message);
     }
-    accepted("<job>", "<job user='root'>");
-    accepted("<!--e-->", "<whendone>poweroff</whendone>");
+}
+
+#[test]
+fn what_is_staged_out_needs_a_disk() {
+    let output = |path: &str| format!("<output path='{path}'/>");
+    let with_disk = |path: &str| {
+        let whole = document("<!--e-->", "<results size='64M' blockdevice='xvdz'/>");
+        let checked = check(whole.replace("<!--j-->", &output(path)).as_bytes());
+        let messages = checked.diagnostics.into_iter().map(|found| found.message);
+        (checked.document, messages.collect::<Vec<_>>())
+    };
+    let (document, messages) = with_disk("/out/*.root");
+    assert_eq!(messages, [""; 0]);
+    let document = document.unwrap();
+    assert_eq!(document.jobs[0].outputs[0].value, "/out/*.root");
+    assert_eq!(document.results.unwrap().size.value, 64 << 20);
+    assert_eq!(with_disk("out").1, ["`path`: `out` is not absolute"]);
+    assert_eq!(with_disk("/").1, ["`path`: all of the guest is no output"]);
+    let message = "`output`: there is no disk that carries it home";
+    refused("<!--j-->", &output("/out"), message);
+    refused("<!--e-->", "<results size='1M'/>", "`size`: `1M` is too small");
+}
+
+#[test]
+fn a_guest_ends_as_the_document_says() {
+    use crate::xmf::model::WhenDone;
+    let when_done = |text: &str| accepted("<!--e-->", text).when_done;
+    assert_eq!(when_done(""), WhenDone::Poweroff);
+    assert_eq!(when_done("<whendone>poweroff</whendone>"), WhenDone::Poweroff);
+    assert_eq!(when_done("<whendone> reboot </whendone>"), WhenDone::Reboot);
+    assert_eq!(when_done("<whendone>keep</whendone>"), WhenDone::Keep);
 }

@@ -360,6 +360,48 @@ pub(super) fn job_name(value: &str) -> Checked<String> {
     Err(Bad::new(message).expected("1 to 60 of `a`-`z`, `0`-`9`, `_` and `-`"))
 }
 
+/// `timeout` and `limit`. What does not fit 31 bits some shell of a guest cannot count.
+pub(super) fn seconds(number: i128) -> Checked<u32> {
+    let most = i128::from(i32::MAX);
+    u32::try_from(number).ok().filter(|_| (1..=most).contains(&number)).ok_or_else(|| {
+        Bad::new(format!("`{number}` is no length of time"))
+            .expected(format!("a whole number of seconds from 1 to {most}"))
+    })
+}
+
+/// The name of a user of the guest.
+pub(super) fn user(value: &str) -> Checked<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    if value.len() <= 32 && value.starts_with(first) && value.chars().all(allowed) {
+        return Ok(value.to_owned());
+    }
+    let message = format!("`{}` is no name of a user", shorten(value));
+    Err(Bad::new(message).expected("up to 32 letters, digits, `_`, `-` and `.`"))
+}
+
+/// The path of an `output`: a pattern of the shell, perhaps.
+pub(super) fn output_path(value: &str) -> Checked<String> {
+    let path = absolute_path(value)?;
+    if path == "/" {
+        return Err(Bad::new("all of the guest is no output").expected("a path below `/`"));
+    }
+    // The file that tells the guest's runner of it has a line for each, in which a blank at the end is lost.
+    if path.ends_with(char::is_whitespace) {
+        return Err(Bad::new("a blank at the end of the path").hint("`?` matches it"));
+    }
+    Ok(path)
+}
+
+/// The size of a results disk: a file system with a journal needs 4 MiB.
+pub(super) fn results_size(value: &str) -> Checked<u64> {
+    let bytes = size(value)?;
+    if bytes < 4 << 20 {
+        return Err(Bad::new(format!("`{}` is too small", shorten(value))).expected("4M at least"));
+    }
+    Ok(bytes)
+}
+
 /// The name of an environment variable.
 pub(super) fn variable_name(value: &str) -> Checked<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
