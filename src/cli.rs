@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and what `--help` and the man pages say of it.
 
+mod collect;
 mod convert;
 mod grow;
 mod image;
@@ -9,6 +10,7 @@ mod transfer;
 
 use std::path::PathBuf;
 
+pub use collect::CollectArgs;
 pub use convert::{ImageConvertArgs, ImageFormat};
 pub use grow::{GrowTo, ImageGrowArgs};
 pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageKernelArgs, ImageRecoverArgs};
@@ -34,6 +36,7 @@ Examples:
   autoxen image recover root.img        bring it back after a crash
   autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest
+  autoxen collect ready -o results      what did its jobs write?
 
 Exit status:
   0  done
@@ -129,6 +132,9 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
+    /// Take the results of a guest out of its bundle
+    #[command(after_help = collect::EXAMPLES)]
+    Collect(CollectArgs),
     /// Look into disk images, work inside them, and bring them back after a crash
     Image(ImageArgs),
     /// Print the completion script of a shell

@@ -21,6 +21,7 @@ pub mod newfile;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod results;
 pub mod size;
 pub mod snippet;
 pub mod visible;

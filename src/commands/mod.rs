@@ -1,6 +1,7 @@
 //! The verbs, one a file: glue between the command line and the rooms below, and nothing else.
 
 pub mod check;
+pub mod collect;
 pub mod completions;
 pub mod image;
 mod job;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod check;
+mod collect;
 mod fixtures;
 mod frugal;
 mod image_archive;
