@@ -6,6 +6,7 @@ mod grow;
 mod image;
 mod image_build;
 mod inside;
+mod run;
 mod transfer;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
 };
+pub use run::RunArgs;
 pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +39,7 @@ Examples:
   autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest
   autoxen collect ready -o results      what did its jobs write?
+  sudo autoxen run job.xml -o results   all of it at once
 
 Exit status:
   0  done
@@ -132,6 +135,9 @@ pub enum Command {
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(PrepareArgs),
+    /// Prepare a job, start its guest, wait for its end, and bring its results home
+    #[command(after_help = run::EXAMPLES)]
+    Run(RunArgs),
     /// Take the results of a guest out of its bundle
     #[command(after_help = collect::EXAMPLES)]
     Collect(CollectArgs),

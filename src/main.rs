@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use autoxen::cli::{Cli, Command};
-use autoxen::commands::{check, collect, completions, image, man, plan, prepare};
+use autoxen::commands::{check, collect, completions, image, man, plan, prepare, run};
 use autoxen::failure::Failure;
 use autoxen::interrupt;
 use autoxen::progress;
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args, talk),
         Command::Plan(args) => plan::run(args, talk).map(|()| ExitCode::SUCCESS),
         Command::Prepare(args) => prepare::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Run(args) => run::run(args, talk),
         Command::Collect(args) => collect::run(args, talk),
         Command::Image(args) => image::run(args, talk),
         Command::Completions { shell } => completions::run(*shell).map(|()| ExitCode::SUCCESS),

@@ -108,6 +108,16 @@ impl<'p> DiskEdits<'p> {
         self.loaded.is_empty()
     }
 
+    /// What was odd about the trees that were put into the disk.
+    pub fn warnings(&self) -> Vec<String> {
+        let loaded = self.loaded.iter().flatten();
+        let warnings = loaded.filter_map(|edit| match edit {
+            Loaded::Tree(opened) => Some(opened.warnings()),
+            _ => None,
+        });
+        warnings.flatten().collect()
+    }
+
     /// What the edits change in `image`.
     pub fn make(&self, image: &dyn Storage, now: i64) -> imgfmt::Result<DiskChanges> {
         let mut windows = Vec::new();

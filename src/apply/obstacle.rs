@@ -120,6 +120,8 @@ pub(super) fn failure(path: &Path, error: &imgfmt::Error) -> Failure {
         imgfmt::Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
             format!("cannot write `{}`: {}", path.display(), plain(source))
         }
+        // It is about what goes into the image, not about the image.
+        imgfmt::Error::Archive(what) => what.clone(),
         other => about(path, other),
     };
     Failure::new(what).any_hint(hint(error))

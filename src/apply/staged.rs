@@ -107,6 +107,14 @@ impl<'p> Opened<'p> {
     /// # Errors
     /// Those of the source and of the sink.
     pub fn feed(&self, sink: &mut dyn Sink, cap: u64) -> FormatResult<()> {
+        let name = self.staged.source.display();
+        self.feed_all(sink, cap).map_err(|error| match error {
+            Error::Archive(what) => Error::Archive(format!("input `{name}`: {what}")),
+            other => other,
+        })
+    }
+
+    fn feed_all(&self, sink: &mut dyn Sink, cap: u64) -> FormatResult<()> {
         let is_host = self.staged.kind != InputKind::Tar;
         let mut recorder = Recorder { sink, is_host, left: cap, fed: Fed::new() };
         let mut warnings = Vec::new();

@@ -23,26 +23,34 @@ use crate::results::{self, End, Job, Outcome, State, exit_status, shown};
 /// The longest log of a console that is read, in bytes.
 const CONSOLE_MAX: u64 = 256 << 20;
 
+/// The most warnings that are told one by one.
+const WARNINGS_TOLD: usize = 20;
+
 /// Jobs that an image may bring beside those of the bundle.
 const OTHER_JOBS_MAX: usize = 1000;
 
 /// Collect the results.
 pub fn run(args: &CollectArgs, talk: Talk) -> Result<ExitCode> {
     let outcome = collect(args)?;
-    for warning in outcome.warnings.iter().take(20) {
-        talk.warning(warning);
-    }
-    if outcome.warnings.len() > 20 {
-        talk.warning(&format!(
-            "and {} more warnings; `results.json` has them all",
-            outcome.warnings.len() - 20
-        ));
-    }
+    warn(&outcome, talk);
     match args.json {
         true => report::print_json(&outcome)?,
         false => report::print(&shown::text(&outcome))?,
     }
     Ok(ExitCode::from(outcome.exit))
+}
+
+/// Tell of what is odd, the first of it one by one.
+pub(super) fn warn(outcome: &Outcome, talk: Talk) {
+    for warning in outcome.warnings.iter().take(WARNINGS_TOLD) {
+        talk.warning(warning);
+    }
+    if outcome.warnings.len() > WARNINGS_TOLD {
+        talk.warning(&format!(
+            "and {} more warnings; `results.json` has them all",
+            outcome.warnings.len() - WARNINGS_TOLD
+        ));
+    }
 }
 
 /// Copy what there is to the output, and say how things stand.

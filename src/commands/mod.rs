@@ -8,3 +8,4 @@ mod job;
 pub mod man;
 pub mod plan;
 pub mod prepare;
+pub mod run;

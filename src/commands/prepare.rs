@@ -1,24 +1,59 @@
 //! `autoxen prepare`: from a job description to a bundle that Xen can start.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::apply::manifest::Manifest;
 use crate::apply::{boot, disks, edits, in_place, manifest};
 use crate::bundle::Staging;
-use crate::cli::PrepareArgs;
+use crate::cli::{JobArgs, PrepareArgs};
 use crate::commands::job::{Intent, Job};
 use crate::epoch;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
+use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::report::{self, Talk};
 
-/// Make the bundle.
+/// Make the bundle, and tell of it.
 pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
+    let prepared = prepare(&args.job, &args.output, args.quiet, talk)?;
+    prepared.tell(talk);
+    let Prepared { manifest, bundle, .. } = &prepared;
+    let told = if args.json {
+        report::print_json(manifest)
+    } else {
+        report::print(&manifest.summary(bundle))
+    };
+    told.map_err(|failure| failure.hint(format!("the bundle is whole: `{}`", bundle.display())))
+}
+
+/// A bundle that is there.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// What was done.
+    pub(super) plan: Plan,
+    /// What the bundle says of itself.
+    pub(super) manifest: Manifest,
+    /// Where it is: absolute.
+    pub(super) bundle: PathBuf,
+    /// The longest that the guest may run, in seconds.
+    pub(super) limit: Option<u32>,
+}
+
+impl Prepared {
+    /// Tell what the user ought to know.
+    pub(super) fn tell(&self, talk: Talk) {
+        self.plan.notes.iter().for_each(|note| talk.note(note));
+    }
+}
+
+/// Make a bundle.
+pub(super) fn prepare(args: &JobArgs, output: &Path, quiet: bool, talk: Talk) -> Result<Prepared> {
     let now = epoch::now()?;
-    let job = Job::load(&args.job, talk)?;
-    let progress = Progress::new(args.quiet);
-    let staging = Staging::beside(&args.output)?;
+    let job = Job::load(args, talk)?;
+    let progress = Progress::new(quiet);
+    let staging = Staging::beside(output)?;
     // Inside the bundle in the making, so that an unpacked image is renamed and not copied.
     let scratch = tempfile::tempdir_in(staging.path())
         .map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
@@ -40,18 +75,14 @@ pub fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     let made = disks::make(&plan, &edits, &mut gathered, &staging, now, progress)?;
     scratch.close().map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
     staging.write("domain.cfg", domain.to_string().as_bytes())?;
-    let manifest = manifest::of(&args.job.file, &job.bytes, &plan, &made, &digests);
+    let manifest = manifest::of(&args.file, &job.bytes, &plan, &made, &digests);
     staging.write("manifest.json", &manifest.to_bytes())?;
     interrupt::check()?;
     let edited = in_place::commit(&plan, &edits, &mut gathered)?;
     let bundle = staging.publish().map_err(|failure| failure.after_edits(&edited))?;
-    for note in &plan.notes {
-        talk.note(note);
+    for warning in edits.iter().flat_map(edits::DiskEdits::warnings) {
+        talk.warning(&warning);
     }
-    let told = if args.json {
-        report::print_json(&manifest)
-    } else {
-        report::print(&manifest.summary(&bundle))
-    };
-    told.map_err(|failure| failure.hint(format!("the bundle is whole: `{}`", bundle.display())))
+    let limit = job.document.general.limit.as_ref().map(|limit| limit.value);
+    Ok(Prepared { plan: plan.clone(), manifest, bundle, limit })
 }

@@ -1,4 +1,5 @@
 //! The domain: what Xen's tools are told.
 
+pub mod launch;
 pub mod value;
 pub mod xl;

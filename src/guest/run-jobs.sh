@@ -160,6 +160,8 @@ processes_of() {
             # pid (name) state ppid pgrp session …: the name may hold anything.
             # shellcheck disable=SC2086 # fields
             set -- "$1" "$2" ${line##*) }
+            # Threads of the kernel are nobody's.
+            [ "$4" = 2 ] && continue
             case $found in
                 *" $4 "*) ;;
                 *)

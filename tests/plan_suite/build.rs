@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use autoxen::diagnostic::Diagnostic;
-use autoxen::facts::{Facts, HostFile, ImageFacts, RootFacts, VolumeFacts};
+use autoxen::facts::{Facts, HostFile, ImageFacts, InputFacts, RootFacts, VolumeFacts};
 use autoxen::plan::{Disk, Edit, Options, Plan, Runner, plan};
 use autoxen::xmf::model::{
-    BlockDevice, Document, FileContent, FileEntry, General, Identify, ImageFile, Job, MountPoint,
-    OnFailure, Spanned, WhenDone,
+    BlockDevice, Document, FileContent, FileEntry, General, Identify, ImageFile, Input, InputKind,
+    InputPlace, Job, MountPoint, OnFailure, Spanned, WhenDone,
 };
 
 /// The span of `memory`, which stands for `general`.
@@ -197,6 +197,27 @@ impl Case {
 
     pub(crate) fn host_file(&mut self, name: &str, path: &str) {
         self.facts.host_files.push(HostFile { name: name.into(), path: path.into(), len: 1 });
+    }
+
+    /// Give the first job an input of `len` bytes.
+    pub(crate) fn input(
+        &mut self,
+        source: &str,
+        path: &str,
+        kind: InputKind,
+        place: InputPlace,
+        len: u64,
+    ) {
+        self.document.jobs[0].inputs.push(Input {
+            span: JOB,
+            source: spanned(source.into(), JOB),
+            path: spanned(path.into(), JOB),
+            kind,
+            sha256: None,
+            place,
+        });
+        let path = PathBuf::from(format!("/stock/{source}"));
+        self.facts.inputs.push(InputFacts { path, len, mode: 0o644 });
     }
 
     pub(crate) fn plan(&self) -> Plan {

@@ -6,6 +6,7 @@ mod disks;
 mod edits;
 mod examples;
 mod in_place;
+mod jobs;
 #[path = "../xl/judge.rs"]
 mod judge;
 mod judged;

@@ -27,6 +27,7 @@ mod in_place;
 mod in_place_crash;
 mod in_place_refusals;
 mod interrupt;
+mod jobs;
 mod prepare;
 mod progress;
 mod read_back;
