@@ -2,7 +2,7 @@
 # Boots under Xen what `autoxen image build` made: the quick start's tree on a bare file system, and in the third partition
 # of a GPT disk behind an EFI partition and swap.
 #
-# usage: built.sh [--real]        (called by tests/run; needs root, target/release/autoxen and AUTOXEN_XENLAB)
+# usage: built.sh [--real]        (called by tests/run; needs root and target/release/autoxen)
 #
 # The tree is what the kernel shows of the quick start's image, as GNU tar packs it. With --real also the Debian root of
 # debian.sh, which is to be there already, on a GPT disk.
@@ -73,8 +73,6 @@ if [ "${1:-}" = --real ]; then
     --part "type=esp,size=48M,from=$work/esp" --part "type=root,size=auto+256M,label=root,from=$root"
   cp "$project/tests/real/debian/xenjobs" "$project/tests/real/debian/xenjobs.service" "$work/debian/"
   sed 's/stock\.img/built.img/' "$project/tests/real/debian/gpt.xml" > "$work/debian/job.xml"
-  # With Xen's lazy switching of the FPU, emulated processors lose vector registers, and systemd crashes.
-  export XENLAB_XEN_ARGS=${XENLAB_XEN_ARGS:-spec-ctrl=eager-fpu}
   boot_built debian "$(start_of "$work/debian/built.img" 2)" 1200
   log=$project/target/real/built-debian.log
   expect "$log" 'Hello from partitioned, Debian GNU/Linux 12 (bookworm)'

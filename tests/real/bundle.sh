@@ -8,10 +8,10 @@ autoxen() { "$project/target/release/autoxen" "$@"; }
 
 # Start the domain of a bundle and wait for its end; the log gets the guest's console.
 boot() { # BUNDLE LOG SECONDS
-  local bundle=$1 log=$2 files status=0
-  mapfile -d '' files < <(find "$bundle" -maxdepth 1 -type f ! -name domain.cfg -print0)
+  local bundle=$1 log=$2 status=0
   printf 'booting %s, console in %s\n' "$bundle" "$log"
-  XENLAB_TIMEOUT=$3 "${AUTOXEN_XENLAB:?}/run.sh" "$bundle/domain.cfg" "${files[@]}" > "$log" 2>&1 || status=$?
+  "$project/tests/xen/launch" --limit "$3" "$bundle" || status=$?
+  mv "$bundle.console" "$log" || status=1
   if [ $status != 0 ]; then
     tail -40 "$log" >&2
     die "the lab ended with status $status"

@@ -178,8 +178,7 @@ judge() { # NAME IMAGE-IN-BUNDLE
 
 boot_debian() { # NAME IMAGE-IN-BUNDLE HOSTNAME ROOT
   local log=$work/debian-$1.log
-  # With Xen's lazy switching of the FPU, emulated processors lose vector registers, and systemd crashes.
-  XENLAB_XEN_ARGS=${XENLAB_XEN_ARGS:-spec-ctrl=eager-fpu} boot "$work/$1/bundle" "$log" 1200
+  boot "$work/$1/bundle" "$log" 1200
   expect "$log" "Hello from $3, Debian GNU/Linux 12 (bookworm)"
   expect "$log" "The root is $4"
   expect "$log" 'xenjobs: /etc/xenjobs.d/10-hello ended with status 0'

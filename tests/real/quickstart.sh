@@ -1,5 +1,5 @@
 #!/bin/bash
-# Prepares the quick start and boots it under Xen. Needs target/release/autoxen and AUTOXEN_XENLAB; called by tests/run.
+# Prepares the quick start and boots it under Xen. Needs target/release/autoxen; called by tests/run.
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
