@@ -1,10 +1,7 @@
 //! The runner in guests of three shells: a fake root over the host's own, in namespaces of its own, where it is root and
 //! sees its own processes alone. What it wrote is read from outside.
 
-#[path = "guest/fake.rs"]
-mod fake;
-
-use fake::{Guest, SHELLS, each_shell};
+use crate::fake::{Guest, SHELLS, each_shell};
 
 #[test]
 fn jobs_run_in_order_and_write_both_streams_apart() {

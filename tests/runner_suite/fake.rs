@@ -89,6 +89,11 @@ impl Guest {
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
 
+    /// A program that comes before the host's.
+    pub(crate) fn tool(&self, name: &str, text: &str) {
+        self.program(&format!("sbin.fake/{name}"), text);
+    }
+
     /// Add a job.
     pub(crate) fn script(&self, name: &str, text: &str) {
         self.program(&format!("etc/xenjobs.d/{name}"), text);
@@ -143,7 +148,7 @@ impl Guest {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn start(&self) -> Child {
+    fn start(&self, program: &str) -> Child {
         let directory = self.directory.path().display();
         let disk = self.disk.map_or(String::new(), |kib| {
             format!(
@@ -161,8 +166,7 @@ impl Guest {
              mount --bind $d/root/sbin.fake $d/root/usr/local/sbin\n\
              mount -t proc proc $d/root/proc\nmount --rbind /dev $d/root/dev\n\
              mount -t tmpfs none $d/root/run\n{disk}set +e\n\
-             chroot $d/root {} /etc/autoxen/run-jobs < /dev/null\n{keep}\n",
-            self.shell
+             chroot $d/root sh -c '{program}' < /dev/null\n{keep}\n"
         );
         let console = fs::File::create(self.console()).expect("a file");
         Command::new("unshare")
@@ -180,14 +184,23 @@ impl Guest {
 
     /// Start the guest, and wait for the end of its runner. What the console shows.
     pub(crate) fn boot(&self) -> String {
-        let mut child = self.start();
+        self.boot_with(&self.runner())
+    }
+
+    fn runner(&self) -> String {
+        format!("exec {} /etc/autoxen/run-jobs", self.shell)
+    }
+
+    /// Start the guest with this script as its init, in `sh`. What the console shows.
+    pub(crate) fn boot_with(&self, program: &str) -> String {
+        let mut child = self.start(&program.replace('\'', "'\\''"));
         wait_for("the end of the runner", || child.try_wait().expect("a child").is_some());
         fs::read_to_string(self.console()).expect("text")
     }
 
     /// Start the guest, and end it from outside when `is_ready`.
     pub(crate) fn destroy_when(&self, is_ready: impl Fn(&Self) -> bool) {
-        let mut child = self.start();
+        let mut child = self.start(&self.runner());
         wait_for("what was to be seen", || is_ready(self));
         child.kill().expect("it runs");
         child.wait().expect("a child");
