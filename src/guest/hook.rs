@@ -117,12 +117,14 @@ pub fn pieces(init: Init, stock: Stock<'_>) -> Result<Vec<Piece>, Error> {
     })
 }
 
+/// `sh` is named because SELinux lets no service begin with a file of `/etc`.
+///
 /// `multi-user.target.wants` and not that of `default.target`, which some distributions point elsewhere. A limit of 0 is
 /// none for every release; `infinity` is known from 229 on only.
 fn systemd() -> Vec<Piece> {
     let unit = format!(
         "[Unit]\nDescription=Jobs of this machine\nWants=network-online.target\nAfter=network-online.target local-fs.target\n\n\
-         [Service]\nType=oneshot\nExecStart={RUNNER}\nTimeoutStartSec=0\nStandardOutput=journal+console\n\
+         [Service]\nType=oneshot\nExecStart=/bin/sh {RUNNER}\nTimeoutStartSec=0\nStandardOutput=journal+console\n\
          StandardError=journal+console\n\n[Install]\nWantedBy=multi-user.target\n"
     );
     vec![

@@ -19,6 +19,9 @@
 /// The label by which cloud-init knows the disk.
 pub const LABEL: &str = "CIDATA";
 
+/// What `user-data` begins with.
+pub const HEAD: &str = "#cloud-config\nwrite_files:\n";
+
 /// A file that cloud-init is to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -41,7 +44,7 @@ pub fn meta_data(id: &str, hostname: Option<&str>) -> String {
 
 /// The text of `user-data`: write `files`, then start `program`.
 pub fn user_data(files: &[File], program: &str) -> String {
-    let mut text = "#cloud-config\nwrite_files:\n".to_owned();
+    let mut text = HEAD.to_owned();
     for File { path, mode, text: content } in files {
         text.push_str(&format!(
             "- path: {}\n  permissions: \"{mode:04o}\"\n  content: {}\n",

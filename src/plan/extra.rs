@@ -9,7 +9,7 @@ use super::{Disk, Edit, Format, Source, Staged, VolumeEdits, disks};
 use crate::diagnostic::Diagnostic;
 use crate::domain::value::Vdev;
 use crate::guest::{fstab, nocloud, settings};
-use crate::xmf::model::BlockDevice;
+use crate::xmf::model::{BlockDevice, GuestType};
 
 /// The disks, as far as there are any yet.
 pub(super) struct Extra<'k> {
@@ -108,8 +108,12 @@ impl<'k> Extra<'k> {
 
     fn mount(&mut self, vdev: &Vdev, fstype: &str, target: &str, label: &str) {
         let path = format!("/dev/{vdev}");
+        // An emulated machine names its disks by rules of its own.
+        let general = &self.known.document.general;
+        let is_hvm = general.guest_type.as_ref().is_some_and(|kind| kind.value == GuestType::Hvm);
+        let source = if is_hvm { format!("LABEL={label}") } else { path.clone() };
         self.entries.push(fstab::Entry {
-            source: path.clone().into(),
+            source: source.into(),
             target: target.into(),
             fstype: fstype.into(),
             options: b"ro,nosuid,nodev".to_vec(),

@@ -26,6 +26,7 @@ use std::path::Path;
 
 use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source};
 use crate::facts::Facts;
+use crate::guest::{nocloud, runner};
 use crate::visible::visible;
 use crate::xmf::model::{Document, GuestType, MountPoint};
 
@@ -132,6 +133,11 @@ fn guarded(guard: Option<&Guard>) -> String {
     }
 }
 
+/// Whether a file is, or carries, the runner: the same for every job, and long.
+fn is_ours(bytes: &[u8]) -> bool {
+    bytes == runner::TEXT.as_bytes() || bytes.starts_with(nocloud::HEAD.as_bytes())
+}
+
 struct Lines(String);
 
 impl Lines {
@@ -223,6 +229,9 @@ impl Lines {
         }
         match (&edit.action, diff) {
             (Action::Write { .. }, Some(diff)) => self.block(indent, "", &diff),
+            (Action::Write { content: Content::Bytes(bytes), .. }, None) if is_ours(bytes) => {
+                self.line(indent, &format!("{} bytes, in `plan --json`", bytes.len()));
+            }
             (Action::Write { content: Content::Bytes(bytes), .. }, None) => {
                 self.block(indent, "| ", &String::from_utf8_lossy(bytes));
             }

@@ -169,6 +169,11 @@ fn small_inputs_go_into_the_image_and_large_ones_on_a_disk() {
         "{fstab}"
     );
     assert!(plan.disks[1].read_only && plan.disks[2].read_only);
+    let mut emulated = case.clone();
+    emulated.document.general.guest_type =
+        Some(spanned(autoxen::xmf::model::GuestType::Hvm, MEMORY));
+    let fstab = emulated.fstab();
+    assert!(fstab.contains("\nLABEL=AUTOXEN_IN /var/lib/autoxen/input ext3 "), "{fstab}");
 
     // A directory of the image cannot be a link: what is to go there is put into it.
     case.facts.images[0].directories.push("/srv/tree".into());

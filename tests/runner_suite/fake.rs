@@ -148,7 +148,7 @@ impl Guest {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn start(&self, program: &str) -> Child {
+    fn start(&self, program: &str) -> Running {
         let directory = self.directory.path().display();
         let disk = self.disk.map_or(String::new(), |kib| {
             format!(
@@ -169,13 +169,14 @@ impl Guest {
              chroot $d/root sh -c '{program}' < /dev/null\n{keep}\n"
         );
         let console = fs::File::create(self.console()).expect("a file");
-        Command::new("unshare")
+        let child = Command::new("unshare")
             .args(["-r", "-m", "-p", "-f", "--kill-child", "sh", "-c", &script])
             .stdin(Stdio::null())
             .stdout(console.try_clone().expect("a file"))
             .stderr(console)
             .spawn()
-            .expect("`unshare` is needed: apt-get install util-linux")
+            .expect("`unshare` is needed: apt-get install util-linux");
+        Running(child)
     }
 
     fn console(&self) -> PathBuf {
@@ -194,21 +195,30 @@ impl Guest {
     /// Start the guest with this script as its init, in `sh`. What the console shows.
     pub(crate) fn boot_with(&self, program: &str) -> String {
         let mut child = self.start(&program.replace('\'', "'\\''"));
-        wait_for("the end of the runner", || child.try_wait().expect("a child").is_some());
+        wait_for("the end of the runner", || child.0.try_wait().expect("a child").is_some());
         fs::read_to_string(self.console()).expect("text")
     }
 
     /// Start the guest, and end it from outside when `is_ready`.
     pub(crate) fn destroy_when(&self, is_ready: impl Fn(&Self) -> bool) {
-        let mut child = self.start(&self.runner());
+        let child = self.start(&self.runner());
         wait_for("what was to be seen", || is_ready(self));
-        child.kill().expect("it runs");
-        child.wait().expect("a child");
+        drop(child);
     }
 
     /// Start the guest, and end it from outside when it has asked for its end.
     pub(crate) fn boot_until_poweroff(&self) {
         self.destroy_when(|guest| !guest.poweroffs().is_empty());
+    }
+}
+
+/// A guest that runs. It ends with this value, and all of its processes with it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
