@@ -9,7 +9,7 @@
 //! sysv-redhat  /etc/rc.d/init.d/autoxen-jobs, S99 in runlevels 2 to 5
 //! sysv-suse    /etc/init.d/autoxen-jobs, S99 in /etc/init.d/rcN.d
 //! sysv-debian  /etc/init.d/autoxen-jobs, S99 in /etc/rcN.d
-//! openrc       /etc/local.d/autoxen-jobs.start, run by the service `local`
+//! openrc       /etc/init.d/autoxen-jobs, in runlevel default; Debian has no service `local`
 //! busybox      a line of /etc/inittab
 //! runit        /etc/sv/autoxen-jobs
 //! s6           refused: its services are compiled in the guest
@@ -98,11 +98,15 @@ pub fn pieces(init: Init, stock: Stock<'_>) -> Result<Vec<Piece>, Error> {
         Init::SysvSuse => sysv("/etc/init.d", "/etc/init.d/rc", "..", stock),
         Init::OpenRc => vec![
             file(
-                format!("/etc/local.d/{SERVICE}.start"),
+                format!("/etc/init.d/{SERVICE}"),
                 0o755,
-                format!("#!/bin/sh\nexec {RUNNER} > /dev/console 2>&1\n"),
+                format!(
+                    "#!/sbin/openrc-run\n# openrc-run calls these.\n# shellcheck disable=SC2317\n\
+                     depend() {{\n    after '*'\n}}\n\n\
+                     start() {{\n    {RUNNER} > /dev/console 2>&1\n}}\n"
+                ),
             ),
-            link("/etc/runlevels/default/local".into(), "/etc/init.d/local"),
+            link(format!("/etc/runlevels/default/{SERVICE}"), &format!("/etc/init.d/{SERVICE}")),
         ],
         Init::BusyBox => inittab(stock.inittab).into_iter().collect(),
         Init::Runit => vec![

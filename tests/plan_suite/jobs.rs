@@ -37,7 +37,7 @@ fn each_init_system_gets_the_runner_and_its_own_hook() {
         (Init::SysvDebian, "/etc/rc2.d/S99autoxen-jobs"),
         (Init::SysvRedHat, "/etc/rc.d/rc3.d/S99autoxen-jobs"),
         (Init::SysvSuse, "/etc/init.d/rc5.d/S99autoxen-jobs"),
-        (Init::OpenRc, "/etc/local.d/autoxen-jobs.start"),
+        (Init::OpenRc, "/etc/runlevels/default/autoxen-jobs"),
         (Init::BusyBox, "/etc/inittab"),
         (Init::Runit, "/etc/sv/autoxen-jobs/run"),
     ] {

@@ -55,6 +55,10 @@ fn tree(guest: &Guest, text: &str) -> Fixture {
             "startpar" => fixture.start.push_str(&format!(
                 "for name in $(sed -n 's/^TARGETS = //p' {path}); do $SHELL_OF_GUEST /etc/init.d/$name start; done\n"
             )),
+            // openrc-run reads the service, and calls what is asked for.
+            "openrc" => fixture.start.push_str(&format!(
+                "for script in {path}/*; do $SHELL_OF_GUEST -c '. $1; if type start > /dev/null 2>&1; then start; fi' openrc-run $script; done\n"
+            )),
             "upstart" => fixture.start.push_str(&format!(
                 "for job in {path}/*.conf; do $(sed -n 's/^exec //p' \"$job\"); done\n"
             )),
