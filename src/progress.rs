@@ -8,10 +8,9 @@
 //! is a line when the work begins, one about every quarter of a second, and one where `done` reaches `total`. What fails
 //! ends without that one; why is told by the `error:` line of every command.
 
-use std::cell::Cell;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -132,19 +131,20 @@ impl Drop for Bar {
 struct Lines {
     what: String,
     begun: Instant,
-    /// What was told last, and when: a [`Bar`] is shared by the steps of its work.
-    told: Cell<Option<(u64, Duration)>>,
+    /// What was told last, and when: a [`Bar`] is shared by the steps of its work, which may be threads.
+    told: Mutex<Option<(u64, Duration)>>,
 }
 
 impl Lines {
     fn new(what: &str) -> Self {
-        Self { what: what.to_owned(), begun: Instant::now(), told: Cell::new(None) }
+        Self { what: what.to_owned(), begun: Instant::now(), told: Mutex::new(None) }
     }
 
     fn set(&self, done: u64, total: u64) {
         let elapsed = self.begun.elapsed();
-        if is_due(self.told.get(), done, total, elapsed) {
-            self.told.set(Some((done, elapsed)));
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_due(*told, done, total, elapsed) {
+            *told = Some((done, elapsed));
             report::tell(&line(&self.what, done, total, elapsed));
         }
     }

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use memmap2::MmapMut;
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::busy::{self, Intent};
@@ -24,7 +23,7 @@ use crate::host;
 use crate::in_place::{Disk, Guard, InPlace};
 use crate::locked::Locked;
 use crate::reserve::{self, Reservation, Way};
-use crate::storage::{Reader, Storage};
+use crate::storage::{OpenFile, Reader, Storage};
 use crate::undo_file;
 
 /// A raw image, opened read-only under a shared lock, read with `pread`.
@@ -118,18 +117,7 @@ impl Storage for Image {
     }
 
     fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        if offset >= self.len {
-            return Ok(None);
-        }
-        let start = match rustix::fs::seek(&*self.file, SeekFrom::Data(offset)) {
-            Ok(start) => start,
-            Err(Errno::NXIO) => return Ok(None),
-            // A host that knows nothing of holes.
-            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => offset,
-            Err(error) => return Err(error.into()),
-        };
-        let end = rustix::fs::seek(&*self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
-        Ok((start < self.len).then(|| start..end.min(self.len)))
+        OpenFile::new(&self.file, self.len).data_from(offset)
     }
 }
 

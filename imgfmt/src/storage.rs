@@ -6,8 +6,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 /// Bytes that can be read at any offset.
 pub trait Storage {
@@ -74,6 +79,45 @@ impl io::Seek for Reader<'_> {
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+/// A file that is open already, of a length that is known. To ask for holes moves the file's own position.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFile<'a> {
+    file: &'a File,
+    len: u64,
+}
+
+impl<'a> OpenFile<'a> {
+    /// The first `len` bytes of `file`.
+    pub fn new(file: &'a File, len: u64) -> Self {
+        Self { file, len }
+    }
+}
+
+impl Storage for OpenFile<'_> {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        if offset >= self.len {
+            return Ok(None);
+        }
+        let start = match rustix::fs::seek(self.file, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // A host that knows nothing of holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => offset,
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(self.file, SeekFrom::Hole(start)).unwrap_or(self.len);
+        Ok((start < self.len).then(|| start..end.min(self.len)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::staged::Opened;
-use crate::facts::digest;
+use crate::digest;
 use crate::failure::{Failure, Result};
 use crate::plan::{Action, Content, Edit};
 use crate::xmf::model::InputKind;

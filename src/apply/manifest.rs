@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use super::disks::{How, Made};
 use super::verify::{Edited, Verdict};
+use crate::digest;
 use crate::domain::xl::Domain;
-use crate::facts::digest;
 use crate::guest::settings;
 use crate::plan::{BootSource, Plan, PlannedJob, Source, VolumeEdits};
 use crate::visible::visible;

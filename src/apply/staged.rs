@@ -14,7 +14,7 @@ use imgfmt::archive::{
 use imgfmt::{Error, Result as FormatResult};
 use sha2::{Digest, Sha256};
 
-use crate::facts::digest;
+use crate::digest;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::plan::Staged;

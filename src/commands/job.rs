@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::JobArgs;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::digest;
 use crate::epoch;
+use crate::facts::Facts;
 use crate::facts::gather::{self, Gathered, Purpose, Search};
-use crate::facts::{Facts, digest};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;

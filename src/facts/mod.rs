@@ -2,7 +2,6 @@
 //! can be made (and tested) without an image.
 
 pub mod choose;
-pub mod digest;
 pub mod form;
 pub mod gather;
 mod inputs;

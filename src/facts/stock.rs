@@ -13,9 +13,10 @@ use imgfmt::{Image, Storage};
 
 use super::form::Form;
 use super::gather::{Purpose, Search, Stop};
+use super::locate;
 use super::words::{about, finding};
-use super::{digest, locate};
 use crate::diagnostic::Diagnostic;
+use crate::digest;
 use crate::failure::plain;
 use crate::interrupt;
 use crate::newfile::create_like;

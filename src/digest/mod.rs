@@ -1,4 +1,9 @@
-//! SHA-256 of an image, as the `sha256` attribute gives it.
+//! Digests: SHA-256 of a stream, as the `sha256` attribute gives it, and the [`tree`] over the pieces of a file, which
+//! several cores make at once.
+
+#![forbid(unsafe_code)]
+
+pub mod tree;
 
 use std::io::{self, Read};
 

@@ -1,0 +1,8 @@
+//! Digests, signatures and provenance, judged by python's hashlib, `ssh-keygen` and `minisign`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod digest;
+#[path = "../tool/site.rs"]
+#[expect(dead_code, reason = "shared with the tests of the tool")]
+mod site;
