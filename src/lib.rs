@@ -23,6 +23,7 @@ pub mod plan;
 pub mod progress;
 pub mod report;
 pub mod results;
+pub mod sign;
 pub mod size;
 pub mod snippet;
 pub mod visible;
