@@ -7,6 +7,7 @@ mod image;
 mod image_build;
 mod inside;
 mod run;
+mod sign;
 mod transfer;
 
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub use inside::{
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
 };
 pub use run::RunArgs;
+pub use sign::{
+    KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs, SignArgs, SignersArgs, VerifyArgs,
+};
 pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -38,6 +42,7 @@ Examples:
   autoxen image recover root.img        bring it back after a crash
   autoxen image convert a.qcow2 a.img   make a raw image of it
   sudo xl create ready/domain.cfg       start the guest
+  autoxen verify root.img               who signed it, and is it what they signed?
   autoxen collect ready -o results      what did its jobs write?
   sudo autoxen run job.xml -o results   all of it at once
 
@@ -141,6 +146,14 @@ pub enum Command {
     /// Take the results of a guest out of its bundle
     #[command(after_help = collect::EXAMPLES)]
     Collect(CollectArgs),
+    /// Make keys to sign with, and show them
+    Key(KeyArgs),
+    /// Sign an image or a bundle
+    #[command(after_help = sign::SIGN_EXAMPLES)]
+    Sign(SignArgs),
+    /// Say who signed an image or a bundle, and whether it is whole
+    #[command(after_help = sign::VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Look into disk images, work inside them, and bring them back after a crash
     Image(ImageArgs),
     /// Print the completion script of a shell
@@ -196,6 +209,12 @@ pub struct JobArgs {
     /// How the jobs get into the guest
     #[arg(long, value_enum, default_value_t, value_name = "HOW")]
     pub deliver: Deliver,
+    /// Whose signatures of images count, where one is asked for
+    #[command(flatten)]
+    pub signers: SignersArgs,
+    /// Leave the digests of images and files out of the manifest
+    #[arg(long)]
+    pub no_digests: bool,
 }
 
 /// How the jobs get into the guest.

@@ -5,7 +5,9 @@
 use std::process::ExitCode;
 
 use autoxen::cli::{Cli, Command};
-use autoxen::commands::{check, collect, completions, image, man, plan, prepare, run};
+use autoxen::commands::{
+    check, collect, completions, image, key, man, plan, prepare, run, sign, verify,
+};
 use autoxen::failure::Failure;
 use autoxen::interrupt;
 use autoxen::progress;
@@ -24,6 +26,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args, talk),
         Command::Collect(args) => collect::run(args, talk),
         Command::Image(args) => image::run(args, talk),
+        Command::Key(args) => key::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Sign(args) => sign::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Verify(args) => verify::run(args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => completions::run(*shell).map(|()| ExitCode::SUCCESS),
         Command::Man { directory } => man::run(directory).map(|()| ExitCode::SUCCESS),
     };

@@ -8,11 +8,15 @@ use imgfmt::in_place::Guard;
 use serde::Serialize;
 
 use super::disks::{How, Made};
+use super::provenance::Origin;
 use super::verify::{Edited, Verdict};
 use crate::digest;
+use crate::digest::tree::Digest;
 use crate::domain::xl::Domain;
 use crate::guest::settings;
 use crate::plan::{BootSource, Plan, PlannedJob, Source, VolumeEdits};
+use crate::sign::bundle::BundleFile;
+use crate::sign::image::Vouched;
 use crate::visible::visible;
 
 /// The number of this format; a reader refuses one that it does not know.
@@ -32,6 +36,9 @@ pub struct Manifest {
     jobs: Vec<NamedJob>,
     #[serde(skip_serializing_if = "Option::is_none")]
     results: Option<Results>,
+    /// All files of the bundle but this one and its signature, after all edits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Vec<BundleFile>>,
 }
 
 /// A job as the guest knows it.
@@ -78,7 +85,35 @@ struct Disk {
     /// itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     image_sha256: Option<String>,
+    /// The tree digest of the stock image's file, before any edit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_digest: Option<Digest>,
+    /// Who vouches for the stock image, where a signature was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<Signed>,
     volumes: Vec<Volume>,
+}
+
+/// A signature that was verified.
+#[derive(Clone, Debug, Serialize)]
+struct Signed {
+    principals: String,
+    key: String,
+    /// SHA-256 of the image's manifest.
+    manifest_sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
+}
+
+impl From<&Vouched> for Signed {
+    fn from(vouched: &Vouched) -> Self {
+        Self {
+            principals: vouched.signer.principals.clone(),
+            key: vouched.signer.key.clone(),
+            manifest_sha256: vouched.manifest_sha256.clone(),
+            expires: vouched.manifest.expires.map(|moment| moment.to_string()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -104,14 +139,14 @@ struct Boot {
     from: String,
 }
 
-/// The manifest of a bundle. `job` is the job description's file and `bytes` what stands in it; `digests` are those of the
-/// stock images that were verified.
+/// The manifest of a bundle. `job` is the job description's file and `bytes` what stands in it; `origins` is what is known
+/// of the stock images, by path.
 pub fn of(
     job: &Path,
     bytes: &[u8],
     plan: &Plan,
     made: &[Made],
-    digests: &BTreeMap<PathBuf, String>,
+    origins: &BTreeMap<PathBuf, Origin>,
 ) -> Manifest {
     let file = job.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let disks = plan.disks.iter().zip(made).map(|(disk, made)| {
@@ -119,6 +154,7 @@ pub fn of(
             Source::Image(path) => Some(path),
             Source::Blank { .. } | Source::Inputs { .. } => None,
         };
+        let origin = image.and_then(|path| origins.get(path)).cloned().unwrap_or_default();
         Disk {
             vdev: disk.vdev.as_str().to_owned(),
             file: disk.file.as_ref().map(|file| file.as_str().to_owned()),
@@ -130,7 +166,9 @@ pub fn of(
             }),
             read_only: disk.read_only,
             image: image.map(|path| path.to_string_lossy().into_owned()),
-            image_sha256: image.and_then(|path| digests.get(path)).cloned(),
+            image_sha256: origin.sha256,
+            image_digest: origin.digest,
+            signed: origin.vouched.as_ref().map(Signed::from),
             volumes: disk.edits.iter().zip(&made.volumes).map(volume).collect(),
         }
     });
@@ -151,6 +189,7 @@ pub fn of(
         id: plan.id.clone(),
         jobs: plan.jobs.iter().map(named).collect(),
         results: plan.results.map(|nr| results(&plan.disks[nr])),
+        files: None,
     }
 }
 
@@ -181,6 +220,12 @@ fn volume((planned, edited): (&VolumeEdits, &Edited)) -> Volume {
 }
 
 impl Manifest {
+    /// Say what the files of the bundle are.
+    #[must_use]
+    pub fn with_files(self, files: Vec<BundleFile>) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
     /// The text of `manifest.json`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("all keys are strings");

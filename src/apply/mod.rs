@@ -9,5 +9,6 @@ pub mod in_place;
 mod inputs;
 pub mod manifest;
 pub mod obstacle;
+pub mod provenance;
 pub mod staged;
 pub mod verify;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::cli::JobArgs;
+use crate::commands::signers;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest;
 use crate::epoch;
@@ -14,6 +15,7 @@ use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
 use crate::progress::Progress;
 use crate::report::Talk;
+use crate::sign::demand::Demands;
 use crate::xmf;
 use crate::xmf::model::Document;
 
@@ -31,6 +33,8 @@ pub(super) struct Job {
     /// The directory that its relative paths start at.
     base: PathBuf,
     options: plan::Options,
+    /// What is asked of its images.
+    demands: Demands,
 }
 
 /// What the images are looked at for.
@@ -70,7 +74,8 @@ impl Job {
         let base =
             std::fs::canonicalize(base).map_err(|e| Failure::host("cannot use", base, &e))?;
         let options = options(args, path, &bytes)?;
-        Ok(Self { name, bytes, text: checked.text, document, base, options })
+        let demands = demands(args, &document)?;
+        Ok(Self { name, bytes, text: checked.text, document, base, options, demands })
     }
 
     /// Look at the images and the files of the host. Compressed images are unpacked into `scratch`.
@@ -87,7 +92,14 @@ impl Job {
             (true, Intent::Plan) => Purpose::PlanInPlace,
             (true, Intent::Prepare) => Purpose::EditInPlace,
         };
-        let search = Search { base: &self.base, scratch, extra: &extra, purpose, progress };
+        let search = Search {
+            base: &self.base,
+            scratch,
+            extra: &extra,
+            purpose,
+            demands: &self.demands,
+            progress,
+        };
         gather::gather(&self.document, search).map_err(|stop| match stop {
             gather::Stop::Findings(findings) => self.refuse(findings),
             gather::Stop::Failure(failure) => failure,
@@ -135,6 +147,17 @@ fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
         deliver: args.deliver.into(),
         id: id(bytes)?,
     })
+}
+
+/// What is asked of images: whose signatures count, and what the site wants.
+fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
+    // The site's own rules join here, once they are read.
+    let site = Vec::new();
+    let is_asked = document.images.iter().any(|image| image.signedby.is_some());
+    // Where nobody asks, a file by default that cannot be read is in nobody's way.
+    let is_read = is_asked || !site.is_empty() || args.signers.allowed_signers.is_some();
+    let signers = if is_read { signers::find(&args.signers)? } else { None };
+    Ok(Demands { signers, site, now: signers::clock() })
 }
 
 /// What tells this preparation from others: the same document at the same time is the same.

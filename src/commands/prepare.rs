@@ -1,10 +1,9 @@
 //! `autoxen prepare`: from a job description to a bundle that Xen can start.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::apply::manifest::Manifest;
-use crate::apply::{boot, disks, edits, in_place, manifest};
+use crate::apply::{boot, disks, edits, in_place, manifest, provenance};
 use crate::bundle::Staging;
 use crate::cli::{JobArgs, PrepareArgs};
 use crate::commands::job::{Intent, Job};
@@ -67,15 +66,15 @@ pub(super) fn prepare(args: &JobArgs, output: &Path, quiet: bool, talk: Talk) ->
     })?;
     let edits = edits::make(&plan, &gathered, now)?;
     boot::take(&plan, &edits, &gathered, &staging)?;
-    let digests: BTreeMap<PathBuf, String> = gathered
-        .stock
-        .iter()
-        .filter_map(|(path, stock)| Some((path.clone(), stock.sha256.clone()?)))
-        .collect();
+    let origins = provenance::origins(&gathered, !args.no_digests, progress)?;
     let made = disks::make(&plan, &edits, &mut gathered, &staging, now, progress)?;
     scratch.close().map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
     staging.write("domain.cfg", domain.to_string().as_bytes())?;
-    let manifest = manifest::of(&args.file, &job.bytes, &plan, &made, &digests);
+    let manifest = manifest::of(&args.file, &job.bytes, &plan, &made, &origins);
+    let manifest = match args.no_digests {
+        true => manifest,
+        false => manifest.with_files(provenance::files(&staging, progress)?),
+    };
     staging.write("manifest.json", &manifest.to_bytes())?;
     interrupt::check()?;
     let edited = in_place::commit(&plan, &edits, &mut gathered)?;

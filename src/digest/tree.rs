@@ -35,6 +35,13 @@ const PREFIX: &str = "tree-sha256:";
 /// Pieces between two joins of the workers: 4 GiB. It bounds the memory for leaves, however long a file says that it is.
 const BATCH: u64 = 4096;
 
+/// Bytes that a worker reads at a time: they stay in the processor's cache, and many workers take little memory.
+const READ: usize = 128 << 10;
+/// The stack of a worker, in bytes.
+const STACK: usize = 128 << 10;
+/// The most workers: past that, disks and memory are what is waited for.
+const WORKERS_MAX: usize = 32;
+
 /// SHA-256 of a piece.
 type Leaf = [u8; 32];
 
@@ -70,7 +77,7 @@ pub fn of_storage<S: Storage + Sync>(storage: &S, step: &Step<'_>) -> io::Result
     while first < pieces {
         let end = pieces.min(first.saturating_add(BATCH));
         let mut leaves = vec![zero; usize::try_from(end - first).expect("a batch is small")];
-        if end == pieces && len % PIECE != 0 {
+        if end == pieces && !len.is_multiple_of(PIECE) {
             *leaves.last_mut().expect("no batch is empty") = zero_leaf(len % PIECE);
         }
         step(first * PIECE)?;
@@ -126,13 +133,14 @@ impl<S: Storage + Sync> Batch<'_, S> {
             return Ok(());
         }
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let workers = workers.min(leaves.len());
+        let workers = workers.min(leaves.len()).min(WORKERS_MAX);
         let rest = leaves.iter_mut();
         let shared = Mutex::new(Shared { rest, next: self.first, data, outcome: Ok(()) });
         thread::scope(|scope| {
             for _ in 1..workers {
                 // Where the host gives no more threads, those that there are do it.
-                let _ = thread::Builder::new().spawn_scoped(scope, || self.work(&shared));
+                let worker = thread::Builder::new().stack_size(STACK);
+                let _ = worker.spawn_scoped(scope, || self.work(&shared));
             }
             self.work(&shared);
         });
@@ -141,7 +149,7 @@ impl<S: Storage + Sync> Batch<'_, S> {
 
     /// Take pieces until there are none.
     fn work(&self, shared: &Mutex<Shared<'_>>) {
-        let mut buf = vec![0; usize::try_from(PIECE).expect("a piece fits into memory")];
+        let mut buf = vec![0; READ];
         let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let taken = self.take(&mut lock());
@@ -181,10 +189,16 @@ impl<S: Storage + Sync> Batch<'_, S> {
     }
 
     fn leaf(&self, nr: u64, buf: &mut [u8]) -> io::Result<Leaf> {
-        let start = nr * PIECE;
-        let len = usize::try_from(PIECE.min(self.len - start)).expect("a piece fits into memory");
-        self.storage.read_at(start, &mut buf[..len])?;
-        Ok(Sha256::digest(&buf[..len]).into())
+        let mut digest = Sha256::new();
+        let mut at = nr * PIECE;
+        let end = self.len.min(at.saturating_add(PIECE));
+        while at < end {
+            let len = usize::try_from(end - at).map_or(buf.len(), |left| left.min(buf.len()));
+            self.storage.read_at(at, &mut buf[..len])?;
+            digest.update(&buf[..len]);
+            at += len as u64;
+        }
+        Ok(digest.finalize().into())
     }
 }
 

@@ -13,10 +13,11 @@ use imgfmt::{Image, Storage, Volume, ext, probe, table};
 use super::choose::Candidates;
 use super::stock::{Stock, Stocks};
 use super::words::finding;
-use super::{Facts, HostFile, ImageFacts, VolumeFacts, inputs, inside, locate};
+use super::{Facts, HostFile, ImageFacts, VolumeFacts, inputs, inside, locate, vouch};
 use crate::diagnostic::Diagnostic;
 use crate::failure::{Failure, plain};
 use crate::progress::Progress;
+use crate::sign::demand::Demands;
 use crate::xmf::model::{BootFile, Document, FileContent, ImageFile, MountPoint};
 
 /// What was found, and where the bytes are.
@@ -41,6 +42,8 @@ pub struct Search<'a> {
     pub extra: &'a [PathBuf],
     /// What will become of the images.
     pub purpose: Purpose,
+    /// What is asked of images before they are used.
+    pub demands: &'a Demands,
     /// Where long work is shown.
     pub progress: Progress,
 }
@@ -83,7 +86,8 @@ impl From<Diagnostic> for Stop {
 /// [`Stop::Findings`] with all images and files that cannot serve.
 pub fn gather(document: &Document, search: Search<'_>) -> Result<Gathered, Stop> {
     let Search { base, extra, .. } = search;
-    let stocks = Stocks { search, all: BTreeMap::new(), warnings: Vec::new() };
+    let asked = vouch::asked(document, base);
+    let stocks = Stocks { search, asked, all: BTreeMap::new(), warnings: Vec::new() };
     let mut gatherer = Gatherer { document, stocks };
     let mut facts = Facts::default();
     let mut findings = Vec::new();
@@ -162,7 +166,7 @@ impl Gatherer<'_> {
             return Ok(ImageFacts { len, ..ImageFacts::default() });
         };
         let path = self.stocks.open(url, image.sha256.as_ref())?;
-        let Stocks { search, all, warnings } = &mut self.stocks;
+        let Stocks { search, all, warnings, .. } = &mut self.stocks;
         let stock = &all[&path];
         let table = table::read(&stock.raw).map_err(|e| finding(url, &path, &e))?;
         let volumes = match &table {
@@ -183,6 +187,7 @@ impl Gatherer<'_> {
         let mut facts = ImageFacts {
             path: Some(path.clone()),
             form: stock.form.name(),
+            signer: stock.vouched.as_ref().map(|vouched| vouched.signer.principals.clone()),
             len: stock.raw.len(),
             table: table.as_ref().map(|table| match table.kind {
                 table::Kind::Mbr => "mbr",

@@ -8,6 +8,7 @@ mod inputs;
 mod inside;
 mod locate;
 pub mod stock;
+mod vouch;
 pub mod words;
 
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct ImageFacts {
     pub path: Option<PathBuf>,
     /// The form that the file's first bytes show, where it is not raw: `zstd`, `gzip`, `xz`, `qcow2`.
     pub form: Option<&'static str>,
+    /// Who signed the file, where a signature was asked for.
+    pub signer: Option<String>,
     /// Length of the raw image in bytes.
     pub len: u64,
     /// Partition table: `mbr` or `gpt`; `None` for a bare file system.

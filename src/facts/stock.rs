@@ -14,12 +14,14 @@ use imgfmt::{Image, Storage};
 use super::form::Form;
 use super::gather::{Purpose, Search, Stop};
 use super::locate;
+use super::vouch::{Asked, vouch};
 use super::words::{about, finding};
 use crate::diagnostic::Diagnostic;
 use crate::digest;
 use crate::failure::plain;
 use crate::interrupt;
 use crate::newfile::create_like;
+use crate::sign::image::Vouched;
 use crate::xmf::model::Spanned;
 
 /// A stock image, open (and so locked) for as long as this lives.
@@ -31,6 +33,8 @@ pub struct Stock {
     pub path: PathBuf,
     /// SHA-256 of the stock file, where the document gave one and it was compared.
     pub sha256: Option<String>,
+    /// Who vouches for the stock file, where somebody had to.
+    pub vouched: Option<Vouched>,
     /// In which form the stock file holds it.
     pub(super) form: Form,
     /// The stock file where it is not raw, with its backing files.
@@ -39,7 +43,7 @@ pub struct Stock {
 
 impl Stock {
     /// The stock file itself.
-    fn file(&self) -> &Image {
+    pub fn file(&self) -> &Image {
         let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
         packed.unwrap_or(&self.raw)
     }
@@ -52,6 +56,8 @@ impl Stock {
 /// Opens them.
 pub(super) struct Stocks<'a> {
     pub(super) search: Search<'a>,
+    /// The signers that the document asks for.
+    pub(super) asked: Vec<Asked<'a>>,
     /// By their absolute path.
     pub(super) all: BTreeMap<PathBuf, Stock>,
     /// What is odd about them and does not keep them from serving.
@@ -75,10 +81,25 @@ impl Stocks<'_> {
             // The digest is that of the file which is open from here on, not of what bears its name later.
             let file = self.open_stock(&path).map_err(|e| finding(url, &path, &e))?;
             self.refuse_second_name(url, &path)?;
+            // Before anything looks at what it holds.
+            let vouched = vouch(url, &file, &self.asked, &self.search)?;
             if let Some(wanted) = sha256 {
                 self.compare(url, wanted, &file)?;
             }
-            let stock = self.unpacked(url, &path, file)?;
+            let mut stock = self.unpacked(url, &path, file)?;
+            if vouched.is_some()
+                && let Some(below) = stock.packed.iter().flat_map(Layer::files).nth(1)
+            {
+                let below = below.path().display();
+                let what = format!(
+                    "image `{}`: its signature does not cover `{below}`, which it is laid over",
+                    path.display()
+                );
+                return Err(Diagnostic::error(url.span.clone(), what)
+                    .hint("`autoxen image convert` makes one image of both; sign that")
+                    .into());
+            }
+            stock.vouched = vouched;
             let below = stock.packed.iter().flat_map(Layer::files).skip(1);
             self.warnings.extend(sha256.and(below.last()).map(|file| {
                 format!(
@@ -178,7 +199,14 @@ impl Stocks<'_> {
         }
         let form = Form::of(&image).map_err(fail)?;
         let Some((what, way_out)) = form.obstacle(path) else {
-            return Ok(Stock { raw: image, path: path.into(), sha256: None, form, packed: None });
+            return Ok(Stock {
+                raw: image,
+                path: path.into(),
+                sha256: None,
+                vouched: None,
+                form,
+                packed: None,
+            });
         };
         if self.search.purpose != Purpose::Copy {
             return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
@@ -205,7 +233,7 @@ impl Stocks<'_> {
             (other, _) => fail(other),
         })?;
         let raw = Image::open(&unpacked).map_err(fail)?;
-        Ok(Stock { raw, path: unpacked, sha256: None, form, packed: Some(packed) })
+        Ok(Stock { raw, path: unpacked, sha256: None, vouched: None, form, packed: Some(packed) })
     }
 
     /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that

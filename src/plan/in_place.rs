@@ -53,7 +53,7 @@ pub(super) fn check(document: &Document, disks: &[Disk]) -> Result<(), Vec<Diagn
 }
 
 /// What an edit in place brings with it.
-pub(super) fn note(document: &Document, disks: &[Disk], notes: &mut Vec<String>) {
+pub(super) fn note(document: &Document, facts: &Facts, disks: &[Disk], notes: &mut Vec<String>) {
     let edited: Vec<&Disk> = disks.iter().filter(|disk| disk.guard.is_some()).collect();
     if edited.len() > 1 {
         notes.push(format!(
@@ -67,6 +67,12 @@ pub(super) fn note(document: &Document, disks: &[Disk], notes: &mut Vec<String>)
         if disk.images.iter().any(|&image| document.images[image].sha256.is_some()) {
             notes.push(format!(
                 "`{}` is another file once it is edited: its sha256 in the job description will not fit any more",
+                path.display()
+            ));
+        }
+        if disk.images.iter().any(|&image| facts.images[image].signer.is_some()) {
+            notes.push(format!(
+                "`{}` is another file once it is edited: its signature will not fit any more",
                 path.display()
             ));
         }

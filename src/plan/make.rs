@@ -63,7 +63,7 @@ pub fn plan(
     disks.append(&mut extra.disks);
     if options.in_place {
         in_place::check(document, &disks)?;
-        in_place::note(document, &disks, &mut notes);
+        in_place::note(document, facts, &disks, &mut notes);
     }
     if matches!(choice.start, boot::Start::Bootloader) && layout.slots[root].disk != 0 {
         notes.push("the boot loader looks at the first disk, which is not the root disk".into());

@@ -74,7 +74,8 @@ pub fn minisign_signature_of(path: &Path) -> PathBuf {
     with(path, ".minisig")
 }
 
-fn with(path: &Path, suffix: &str) -> PathBuf {
+/// `path` with more behind its name.
+pub fn with(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
@@ -126,6 +127,16 @@ impl Signed {
         }
         Err(refusal.unwrap_or_else(|| Refusal::Unsigned("signature".into())))
     }
+}
+
+/// The `manifest.json` of the bundle `path`.
+///
+/// # Errors
+/// [`Refusal::Unsigned`] where there is none.
+pub fn read_bundle_manifest(path: &Path) -> Result<Vec<u8>, Error> {
+    let path = path.join("manifest.json");
+    let none = || Refusal::Unsigned(format!("`{}`", path.display()));
+    Ok(read(&path, BUNDLE_MAX, "manifest")?.ok_or_else(none)?)
 }
 
 /// The bytes of the file `path`; `None` where there is none.

@@ -10,12 +10,14 @@
 //! ```
 //!
 //! Who may sign is said by a file of [`allowed`] signers and one of [`revoked`] keys, which [`Signers`] holds. All but
-//! [`beside`], [`key`] and [`image`] is text in, value out; the time comes in as an argument. Nothing here prints or asks.
+//! [`beside`], [`bundle`], [`key`] [`demand`] and [`image`] is text in, value out; the time comes in as an argument. Nothing here prints or asks.
 
 #![forbid(unsafe_code)]
 
 pub mod allowed;
 pub mod beside;
+pub mod bundle;
+pub mod demand;
 pub mod image;
 pub mod key;
 pub mod manifest;

@@ -8,6 +8,8 @@ use ssh_key::{Algorithm, HashAlg};
 
 /// The type that stands before a key of minisign.
 pub const MINISIGN: &str = "minisign";
+/// What the types of certificates have in them.
+pub(super) const CERTIFICATE: &str = "-cert-v";
 /// The shortest RSA key that counts, in bits.
 const RSA_MIN_BITS: usize = 2048;
 
@@ -33,6 +35,9 @@ impl PublicKey {
                 return Err("not a key of minisign".into());
             }
             return Ok(Self::Minisign(key));
+        }
+        if kind.contains(CERTIFICATE) {
+            return Err(format!("a certificate (`{kind}`) is not supported"));
         }
         let key = ssh_key::PublicKey::from_openssh(&format!("{kind} {base64}"))
             .map_err(|_| format!("not a key of type `{kind}`"))?;
@@ -91,7 +96,7 @@ pub(super) fn unsupported(key: &KeyData) -> Option<String> {
         | KeyData::SkEcdsaSha2NistP256(_) => None,
         other => Some(match other.algorithm() {
             Algorithm::Dsa => "a DSA key".into(),
-            kind if kind.as_str().contains("-cert-v") => {
+            kind if kind.as_str().contains(CERTIFICATE) => {
                 format!("a certificate (`{}`)", kind.as_str())
             }
             kind => format!("a key of type `{}`", kind.as_str()),

@@ -84,6 +84,14 @@ pub enum Refusal {
         /// Of the manifest.
         signed: u64,
     },
+    /// A file of a bundle is not what its manifest says.
+    #[error("changed: its file `{name}` {what}")]
+    BundleFile {
+        /// Its name in the bundle.
+        name: String,
+        /// In which way.
+        what: &'static str,
+    },
     /// The file has another digest than the manifest says.
     #[error("changed: it is not what was signed, its digest is another")]
     Digest,
@@ -107,7 +115,7 @@ impl Refusal {
             Self::WrongNamespace { .. } | Self::KeyNotForNamespace { .. } => "wrong namespace",
             Self::BadSignature(_) => "bad signature",
             Self::WrongSigner { .. } => "wrong signer",
-            Self::Size { .. } | Self::Digest => "changed",
+            Self::Size { .. } | Self::BundleFile { .. } | Self::Digest => "changed",
         }
     }
 

@@ -81,16 +81,24 @@ impl Signers {
         allowed_name: &str,
         revoked: Option<(&[u8], &str)>,
     ) -> Result<Self> {
-        let bad = |name: &str, BadLine { nr, what }: BadLine| {
-            Failure::new(format!("{name}:{nr}: {what}"))
-        };
         let lines = allowed::parse(allowed_text, &TimeZone::system())
-            .map_err(|line| bad(allowed_name, line))?;
+            .map_err(|line| bad_line(allowed_name, line))?;
         let revoked = match revoked {
-            Some((text, name)) => revoked::parse(text).map_err(|line| bad(name, line))?,
+            Some((text, name)) => revoked::parse(text).map_err(|line| bad_line(name, line))?,
             None => Vec::new(),
         };
         Ok(Self { lines, revoked })
+    }
+
+    /// Take the keys in another file of revoked keys as revoked, too.
+    ///
+    /// # Errors
+    /// Those of [`Signers::read`].
+    pub fn revoke(&mut self, path: &Path) -> Result<()> {
+        let more =
+            revoked::parse(&read(path)?).map_err(|line| bad_line(&path.to_string_lossy(), line))?;
+        self.revoked.extend(more);
+        Ok(())
     }
 
     /// Whose signature of `message` this is, at `now` in seconds since 1970. Its form is told by its first bytes.
@@ -138,6 +146,10 @@ impl Signers {
             None => Err(Refusal::BadSignature(key)),
         }
     }
+}
+
+fn bad_line(name: &str, BadLine { nr, what }: BadLine) -> Failure {
+    Failure::new(format!("{name}:{nr}: {what}"))
 }
 
 /// Whether a line serves for a namespace at a time.

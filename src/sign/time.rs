@@ -10,12 +10,12 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
-/// A moment, in whole seconds since 1970, of the years 1970 to 9999.
+/// A moment, in whole seconds since 1970, from 1970 to 9999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(i64);
 
-/// The last second that four digits of a year can tell.
-const LAST: i64 = 253_402_300_799;
+/// The last second that a timestamp of jiff can be: 9999-12-30T22:00:00Z, before the year 10000 in any time zone.
+const LAST: i64 = 253_402_207_200;
 
 impl Moment {
     /// The moment `seconds` after 1970 began; `None` outside of the years that can be written.
@@ -113,7 +113,7 @@ mod tests {
         ] {
             assert_eq!(Moment::parse(bad), None, "{bad}");
         }
-        assert_eq!(Moment::new(super::LAST).unwrap().to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Moment::new(super::LAST).unwrap().to_string(), "9999-12-30T22:00:00Z");
         assert_eq!(Moment::new(super::LAST + 1), None);
     }
 

@@ -117,6 +117,8 @@ pub struct ImageFile {
     pub identify: Identify,
     /// `sha256` of the file that `url` names, in lower-case hexadecimal.
     pub sha256: Option<Spanned<String>>,
+    /// `signedby`: who must have signed that file, as a list of patterns.
+    pub signedby: Option<Spanned<String>>,
     /// `size` in bytes: of a new disk where there is no `url`.
     pub size: Option<Spanned<u64>>,
     /// `label` of the file system that `size` makes, or that the image must have.

@@ -131,6 +131,7 @@ impl Case {
             options: None,
             identify: Identify::Device,
             sha256: None,
+            signedby: None,
             size: None,
             label: None,
             files: Vec::new(),

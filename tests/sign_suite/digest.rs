@@ -38,6 +38,7 @@ fn the_digest_is_that_of_the_formula() {
     let site = Site::new();
     let mib = 1 << 20;
     // A length, and the runs of data; all else is holes.
+    #[expect(clippy::single_range_in_vec_init, reason = "a run of data is meant")]
     let cases: &[(u64, &[Range<u64>])] = &[
         (0, &[]),
         (1, &[0..1]),
@@ -103,7 +104,7 @@ impl Storage for Told {
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.read.lock().unwrap().push(offset);
+        self.read.lock().unwrap().push(offset / PIECE);
         buf.fill(if self.data.contains(&offset) { 1 } else { 0 });
         Ok(())
     }
@@ -120,9 +121,10 @@ fn of_a_tebibyte_of_holes_only_the_pieces_with_data_are_read() {
     tree::of_storage(&told, &|_| Ok(())).unwrap();
     let mut read = told.read.into_inner().unwrap();
     // The last one sees whether the file has become shorter.
-    assert_eq!(read.pop(), Some((1 << 40) - 1));
+    assert_eq!(read.pop(), Some((1 << 20) - 1));
     read.sort_unstable();
-    assert_eq!(read, [500 << 30, (500 << 30) + PIECE, (500 << 30) + 2 * PIECE]);
+    read.dedup();
+    assert_eq!(read, [500 << 10, (500 << 10) + 1, (500 << 10) + 2]);
 }
 
 #[test]

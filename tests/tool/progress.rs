@@ -32,7 +32,9 @@ fn programs_get_a_line_of_json_for_each_step() {
         (&["image", "convert", "root.img.zst", "out.qcow2"][..], &["unpack", "convert"][..]),
         (&["image", "info", "--deep", "root.img.zst"], &["unpack", "check"]),
         (&["plan", "job.xml", "--json"], &["unpack"]),
-        (&["prepare", "job.xml", "-o", "ready"], &["unpack"]),
+        (&["prepare", "job.xml", "-o", "ready", "--no-digests"], &["unpack"]),
+        // The stock image, then all files of the bundle.
+        (&["prepare", "job.xml", "-o", "digested"], &["unpack", "digest", "bundle"]),
     ] {
         let output = site.autoxen(&[args, &["--progress=json"]].concat());
         let stderr = text(&output.stderr);

@@ -29,6 +29,7 @@ impl Checker<'_> {
         let label = self.attribute(image, "label", |label| value::label(label, &kind));
         let options = self.attribute(image, "options", value::fstab_word);
         let sha256 = self.attribute(image, "sha256", value::sha256);
+        let signedby = self.attribute(image, "signedby", value::signers);
         let identify = match attribute(image, "identify") {
             Some("uuid") => Identify::Uuid,
             Some("label") => Identify::Label,
@@ -63,6 +64,7 @@ impl Checker<'_> {
             options,
             identify,
             sha256,
+            signedby,
             size,
             label,
             files,
@@ -143,7 +145,7 @@ impl Checker<'_> {
                         crate::diagnostic::Diagnostic::error(size.name.span.clone(), message);
                     self.findings.push(diagnostic.expected("`swap` or `vfat`"));
                 }
-                for name in ["sha256", "partition"] {
+                for name in ["sha256", "signedby", "partition"] {
                     if let Some(attribute) = image.attribute(name) {
                         let message = format!("`{name}` needs a `url`: this disk is made new");
                         self.error(attribute.name.span.clone(), message);

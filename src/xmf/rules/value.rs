@@ -1,5 +1,6 @@
 //! The rules for single values: text in, value or a reason out. Nothing here knows where a value stands.
 
+use crate::visible::is_seen;
 use crate::xmf::model::{BlockDevice, MountPoint};
 use crate::xmf::suggest::shorten;
 use crate::xmf::xml::chars;
@@ -240,6 +241,23 @@ pub(super) fn label(value: &str, filesystem: &str) -> Checked<String> {
     if value.is_empty() || value.len() > room {
         let message = format!("label `{}` is {} bytes long", shorten(value), value.len());
         return Err(Bad::new(message).expected(format!("1 to {room} bytes on `{filesystem}`")));
+    }
+    Ok(value.to_owned())
+}
+
+/// `signedby`: a list of patterns for names.
+pub(super) fn signers(value: &str) -> Checked<String> {
+    one_line(value)?;
+    let fits = |c: char| is_seen(c) && !c.is_whitespace() && c != '"';
+    let expected =
+        "names or patterns, joined by commas: `release@example.org`, `*@example.org`, `*`";
+    if !value.chars().all(fits) {
+        return Err(
+            Bad::new(format!("`{}` is no list of signers", shorten(value))).expected(expected)
+        );
+    }
+    if !value.split(',').any(|entry| !entry.is_empty() && !entry.starts_with('!')) {
+        return Err(Bad::new(format!("`{}` names nobody", shorten(value))).expected(expected));
     }
     Ok(value.to_owned())
 }
