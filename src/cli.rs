@@ -2,6 +2,8 @@
 
 mod collect;
 mod convert;
+mod create;
+mod domain;
 mod grow;
 mod image;
 mod image_build;
@@ -14,6 +16,10 @@ use std::path::PathBuf;
 
 pub use collect::CollectArgs;
 pub use convert::{ImageConvertArgs, ImageFormat};
+pub use create::{
+    CreateArgs, DestroyArgs, ListArgs, PolicyArgs, PolicyCommand, SiteArgs, WaitArgs,
+};
+pub use domain::{DomainArgs, DomainFormat};
 pub use grow::{GrowTo, ImageGrowArgs};
 pub use image::{ImageArgs, ImageCommand, ImageInfoArgs, ImageKernelArgs, ImageRecoverArgs};
 pub use image_build::ImageBuildArgs;
@@ -41,10 +47,10 @@ Examples:
   autoxen image kernel root.img -o boot take its kernel and ramdisk out
   autoxen image recover root.img        bring it back after a crash
   autoxen image convert a.qcow2 a.img   make a raw image of it
-  sudo xl create ready/domain.cfg       start the guest
+  sudo autoxen create ready             start the guest
   autoxen verify root.img               who signed it, and is it what they signed?
   autoxen collect ready -o results      what did its jobs write?
-  sudo autoxen run job.xml -o results   all of it at once
+  autoxen run job.xml -o results        all of it at once
 
 Exit status:
   0  done
@@ -143,9 +149,27 @@ pub enum Command {
     /// Prepare a job, start its guest, wait for its end, and bring its results home
     #[command(after_help = run::EXAMPLES)]
     Run(RunArgs),
+    /// Start the guest of a bundle, as the site's policy allows it (as root: the one privileged step)
+    #[command(after_help = create::CREATE_EXAMPLES)]
+    Create(CreateArgs),
+    /// Wait until a domain has gone, and bring its results back into its bundle
+    #[command(after_help = create::WAIT_EXAMPLES)]
+    Wait(WaitArgs),
+    /// List the domains that you have created
+    #[command(after_help = create::LIST_EXAMPLES)]
+    List(ListArgs),
+    /// End one of your domains at once
+    #[command(after_help = create::DESTROY_EXAMPLES)]
+    Destroy(DestroyArgs),
+    /// Look at the policy of a site: who may start what
+    #[command(after_help = create::POLICY_EXAMPLES)]
+    Policy(PolicyArgs),
     /// Take the results of a guest out of its bundle
     #[command(after_help = collect::EXAMPLES)]
     Collect(CollectArgs),
+    /// Print the configuration of a bundle's domain, for xl or for libvirt
+    #[command(after_help = domain::EXAMPLES)]
+    Domain(DomainArgs),
     /// Make keys to sign with, and show them
     Key(KeyArgs),
     /// Sign an image or a bundle

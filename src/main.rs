@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use autoxen::cli::{Cli, Command};
 use autoxen::commands::{
-    check, collect, completions, image, key, man, plan, prepare, run, sign, verify,
+    check, collect, completions, create, destroy, domain, image, key, list, man, plan, policy,
+    prepare, run, sign, verify, wait,
 };
 use autoxen::failure::Failure;
 use autoxen::interrupt;
@@ -24,7 +25,13 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, talk).map(|()| ExitCode::SUCCESS),
         Command::Prepare(args) => prepare::run(args, talk).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::run(args, talk),
+        Command::Create(args) => create::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Wait(args) => wait::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::List(args) => list::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Destroy(args) => destroy::run(args, talk).map(|()| ExitCode::SUCCESS),
+        Command::Policy(args) => policy::run(args, talk).map(|()| ExitCode::SUCCESS),
         Command::Collect(args) => collect::run(args, talk),
+        Command::Domain(args) => domain::run(args).map(|()| ExitCode::SUCCESS),
         Command::Image(args) => image::run(args, talk),
         Command::Key(args) => key::run(args).map(|()| ExitCode::SUCCESS),
         Command::Sign(args) => sign::run(args, talk).map(|()| ExitCode::SUCCESS),

@@ -43,17 +43,26 @@ impl Image {
     /// [`Error::Interrupted`] where an edit in place was, and has to be undone.
     pub fn open(path: &Path) -> Result<Self> {
         let file = Locked(open_regular(path, OpenOptions::new().read(true))?);
-        match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => return Err(locked(&file, path)),
-            // Reading needs no lock where there are none to be had.
-            Err(TryLockError::Error(e)) if !has_no_locks(&e) => return Err(at(path, e)),
-            Ok(()) | Err(TryLockError::Error(_)) => {}
-        }
+        lock_shared(&file, path)?;
         refuse_occupied(&file, path, Intent::Read)?;
         if undo_file::find(&file, path)?.is_some() {
             return Err(Error::Interrupted(path.into()));
         }
         let found = file.metadata().map_err(|e| at(path, e))?;
+        Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
+    }
+
+    /// Take `file`, which is open for reading already, as the image that is called `path` where there is anything to say of
+    /// it. Nothing is looked for beside `path`: it may lead elsewhere by now.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`], but for [`Error::Interrupted`].
+    pub fn of_file(file: File, path: &Path) -> Result<Self> {
+        let found = file.metadata().map_err(|e| at(path, e))?;
+        refuse_special(path, found.file_type())?;
+        let file = Locked(file);
+        lock_shared(&file, path)?;
+        refuse_occupied(&file, path, Intent::Read)?;
         Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
     }
 
@@ -403,6 +412,15 @@ fn refuse_occupied(file: &File, path: &Path, intent: Intent) -> Result<()> {
 fn locked(file: &File, path: &Path) -> Error {
     let who = busy::flock_holder(file).unwrap_or_else(|| "another process".into());
     Error::Busy(format!("`{}`: {who} has locked it", path.display()))
+}
+
+/// Reading needs no lock where there are none to be had.
+fn lock_shared(file: &Locked, path: &Path) -> Result<()> {
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Err(locked(file, path)),
+        Err(TryLockError::Error(e)) if !has_no_locks(&e) => Err(at(path, e)),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
 }
 
 fn has_no_locks(error: &io::Error) -> bool {

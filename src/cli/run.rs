@@ -9,14 +9,15 @@ use super::JobArgs;
 /// Examples of `run`.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  sudo autoxen run job.xml -o results                         as root: xl create, wait, collect
-  autoxen run job.xml -o results --launcher 'sudo launch-domain'
+  autoxen run job.xml -o results                              prepare; sudo autoxen create, and wait; collect
+  autoxen run job.xml -o results --launcher 'launch-domain'   start it some other way
   autoxen run job.xml -o results --bundle ready               keep the bundle
   autoxen run job.xml -o results --json | jq .exit
 
-The launcher is a shell command that gets the bundle's directory as its last argument, starts the domain that `domain.cfg` \
-there describes, and returns when the domain has gone. Without one it is `xl create -F`, which wants root. When the document \
-has a `limit`, a launcher that takes two minutes longer is sent SIGTERM; `xl` gets `xl destroy`. So it is when you interrupt.
+The one step that wants root is `autoxen create`, started by `sudo -n`, or at once where you are root: the site's policy says \
+what may start (see `autoxen create --help`). A launcher is a shell command that gets the bundle's directory as its last \
+argument, starts the domain that `domain.cfg` there describes, and returns when the domain has gone. When the document has a \
+`limit`, a domain that lives two minutes longer is destroyed, and a launcher is sent SIGTERM. So it is when you interrupt.
 
 Exit status: that of `collect` (see `autoxen collect --help`); 125 where the launcher failed and no job has run.";
 

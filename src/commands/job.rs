@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::JobArgs;
 use crate::commands::signers;
+use crate::create;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::digest;
 use crate::epoch;
@@ -13,9 +14,11 @@ use crate::facts::Facts;
 use crate::facts::gather::{self, Gathered, Purpose, Search};
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
+use crate::policy;
 use crate::progress::Progress;
 use crate::report::Talk;
-use crate::sign::demand::Demands;
+use crate::sign::Signers;
+use crate::sign::demand::{Demands, SiteDemand};
 use crate::xmf;
 use crate::xmf::model::Document;
 
@@ -149,15 +152,31 @@ fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
     })
 }
 
-/// What is asked of images: whose signatures count, and what the site wants.
+/// What is asked of images, by the document and by the policy of the site: whose signatures count.
 fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
-    // The site's own rules join here, once they are read.
-    let site = Vec::new();
+    let policy = Path::new(policy::PATH);
+    // A policy that cannot be read is not the same as none: it may ask for something.
+    let is_none = matches!(policy.try_exists(), Ok(false));
+    let policy = if is_none { None } else { create::read_policy(policy)? };
+    let wanted = policy.map(|policy| policy.signatures);
+    let site: Vec<SiteDemand> = wanted
+        .iter()
+        .flat_map(|wanted| wanted.images.clone())
+        .map(|(directory, signers)| SiteDemand { directory, signers })
+        .collect();
+    let site_signers = match &wanted {
+        Some(wanted) if !site.is_empty() => {
+            let revoked = Some(wanted.revoked_signers.as_path());
+            let is_there = |path: &&Path| !matches!(path.try_exists(), Ok(false));
+            Some(Signers::read(&wanted.allowed_signers, revoked.filter(is_there))?)
+        }
+        _ => None,
+    };
     let is_asked = document.images.iter().any(|image| image.signedby.is_some());
     // Where nobody asks, a file by default that cannot be read is in nobody's way.
-    let is_read = is_asked || !site.is_empty() || args.signers.allowed_signers.is_some();
+    let is_read = is_asked || args.signers.allowed_signers.is_some();
     let signers = if is_read { signers::find(&args.signers)? } else { None };
-    Ok(Demands { signers, site, now: signers::clock() })
+    Ok(Demands { signers, site_signers, site, now: signers::clock() })
 }
 
 /// What tells this preparation from others: the same document at the same time is the same.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cli::{CollectArgs, RunArgs};
 use crate::commands::{collect, prepare};
 use crate::domain::launch::{Ended, GRACE, Launcher, launch};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::newfile::there;
 use crate::report::{self, Talk};
 use crate::results::shown;
@@ -20,12 +20,11 @@ pub fn run(args: &RunArgs, talk: Talk) -> Result<ExitCode> {
     }
     let launcher = match &args.launcher {
         Some(command) => Launcher::Command(command),
-        None if rustix::process::geteuid().is_root() => Launcher::Xl,
-        None => {
-            return Err(Failure::new("only root may create a domain").hint(
-                "`--launcher CMD` names the command that does, as in `--launcher 'sudo launch-domain'`",
-            ));
-        }
+        None => Launcher::Create {
+            program: std::env::current_exe()
+                .map_err(|e| Failure::new(format!("where is this program? {}", plain(&e))))?,
+            by_sudo: !rustix::process::geteuid().is_root(),
+        },
     };
     let scratch = match &args.bundle {
         Some(_) => None,
@@ -44,8 +43,7 @@ pub fn run(args: &RunArgs, talk: Talk) -> Result<ExitCode> {
         );
     }
     let limit = prepared.limit.map(|seconds| Duration::from_secs(seconds.into()) + GRACE);
-    let name = prepared.plan.domain.parts().name.as_str();
-    let ended = launch(launcher, &prepared.bundle, name, limit)?;
+    let ended = launch(&launcher, &prepared.bundle, limit)?;
     match &ended {
         Ended::Gone => {}
         Ended::Failed(how) => talk.warning(&format!("the launcher failed: {how}")),

@@ -26,11 +26,13 @@
 //! A [`Domain`] may name files of its bundle without saying where the bundle is; [`Domain::in_directory`] says it and
 //! gives the [`Config`] that can be written. Nothing is looked up on the host.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::value::{Bootloader, Bridge, CommandLine, Error, FileName, HostPath, Mac, Name, Vdev};
 use crate::xmf::model::GuestType;
@@ -127,16 +129,16 @@ impl Domain {
     /// Two disks claim one device, or a disk and its partition are both attached; or the type cannot start as `boot`
     /// says: firmware is for hvm alone, a boot loader for all but hvm.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        for (index, disk) in parts.disks.iter().enumerate() {
-            for other in &parts.disks[..index] {
-                if disk.vdev == other.vdev {
-                    return Err(Error::SameDevice(disk.vdev.to_string()));
-                }
-                if disk.vdev.disk() == other.vdev.disk()
-                    && disk.vdev.is_partition() != other.vdev.is_partition()
-                {
-                    return Err(Error::WholeAndPart(disk.vdev.disk().to_owned()));
-                }
+        // A stranger's manifest may name very many.
+        let mut devices = BTreeSet::new();
+        let mut kinds = BTreeMap::new();
+        for Disk { vdev, .. } in &parts.disks {
+            if !devices.insert(vdev) {
+                return Err(Error::SameDevice(vdev.to_string()));
+            }
+            let is_partition = vdev.is_partition();
+            if *kinds.entry(vdev.disk()).or_insert(is_partition) != is_partition {
+                return Err(Error::WholeAndPart(vdev.disk().to_owned()));
             }
         }
         match (&parts.boot, parts.guest_type) {
@@ -172,7 +174,7 @@ impl Domain {
             ramdisk.as_mut().map_or(Ok(()), place)?;
         }
         parts.disks.iter_mut().try_for_each(|disk| place(&mut disk.target))?;
-        Ok(Config(parts))
+        Ok(Config { parts, uuid: None })
     }
 }
 
@@ -192,12 +194,31 @@ impl From<Domain> for Parts {
 
 /// A configuration in which every file has its place; [`fmt::Display`] writes `domain.cfg`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config(Parts);
+pub struct Config {
+    parts: Parts,
+    uuid: Option<Uuid>,
+}
+
+impl Config {
+    /// The same, for a domain that is to have this UUID; else xl draws one.
+    #[must_use]
+    pub fn with_uuid(self, uuid: Uuid) -> Self {
+        Self { uuid: Some(uuid), ..self }
+    }
+
+    /// What it is made of; each file is one of the host.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
+    }
+}
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = &self.0;
+        let parts = &self.parts;
         string(f, "name", parts.name.as_str())?;
+        if let Some(uuid) = self.uuid {
+            string(f, "uuid", &uuid.to_string())?;
+        }
         string(f, "type", word(parts.guest_type))?;
         writeln!(f, "memory = {}", parts.memory_mib)?;
         writeln!(f, "vcpus = {}", parts.vcpus)?;
@@ -241,6 +262,8 @@ impl fmt::Display for Config {
         if parts.guest_type == GuestType::Hvm {
             // An emulated machine has no console of Xen's; `xl console` shows its serial port.
             string(f, "serial", "pty")?;
+            // xl's default is a screen without a password, for every user of the host.
+            writeln!(f, "vnc = 0")?;
         }
         let on_reboot = if parts.restarts { "restart" } else { "destroy" };
         string(f, "on_poweroff", "destroy")?;
@@ -250,7 +273,8 @@ impl fmt::Display for Config {
 }
 
 impl File {
-    fn as_str(&self) -> &str {
+    /// The name in the bundle, or the path.
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Bundle(name) => name.as_str(),
             Self::Host(path) => path.as_str(),
@@ -259,7 +283,7 @@ impl File {
 }
 
 /// The word of xl for the type.
-fn word(guest_type: GuestType) -> &'static str {
+pub fn word(guest_type: GuestType) -> &'static str {
     match guest_type {
         GuestType::Pv => "pv",
         GuestType::Pvh => "pvh",

@@ -78,7 +78,9 @@ pub(super) fn vouch(
 
 /// Whose manifest lies beside the image, as far as that is told without the image.
 fn begin(demands: &Demands, path: &Path) -> Result<Vouched, Why> {
-    let Some(signers) = &demands.signers else { return Err(Why::Nobody) };
+    let is_of_site = demands.of_site(path).next().is_some();
+    let signers = if is_of_site { &demands.site_signers } else { &demands.signers };
+    let Some(signers) = signers else { return Err(Why::Nobody) };
     let signed = Signed::of_image(path).map_err(|error| match error {
         beside::Error::Refused(refusal) => Why::Refusal(refusal),
         beside::Error::Host { path, source } => {

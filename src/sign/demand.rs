@@ -12,6 +12,8 @@ use super::Signers;
 pub struct Demands {
     /// Whose signatures count; without a file of them, a signature that is asked for is refused.
     pub signers: Option<Signers>,
+    /// Whose signatures count for the site. A file that a user names does not widen it.
+    pub site_signers: Option<Signers>,
     /// What the site asks for. All rules that fit an image hold.
     pub site: Vec<SiteDemand>,
     /// The time by which is judged what is valid, in seconds since 1970.

@@ -67,7 +67,9 @@ impl Signers {
     /// none is.
     pub fn read(allowed: &Path, revoked: Option<&Path>) -> Result<Self> {
         let bytes = read(allowed)?;
-        let revoked = revoked.map(|path| Ok((read(path)?, path.to_string_lossy()))).transpose()?;
+        let revoked = revoked
+            .map(|path| read(path).map(|bytes| (bytes, path.to_string_lossy())))
+            .transpose()?;
         let revoked = revoked.as_ref().map(|(bytes, name)| (bytes.as_slice(), name.as_ref()));
         Self::parse(&bytes, &allowed.to_string_lossy(), revoked)
     }

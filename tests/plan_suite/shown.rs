@@ -162,6 +162,7 @@ domain.cfg (BUNDLE is the bundle's directory):
       "format=raw,vdev=xvdb,access=ro,target=/stock/xvdb.img",
   ]
   serial = "pty"
+  vnc = 0
   on_poweroff = "destroy"
   on_reboot = "destroy"
   on_crash = "destroy"

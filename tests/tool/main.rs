@@ -4,6 +4,7 @@
 
 mod check;
 mod collect;
+mod domain;
 mod fixtures;
 mod frugal;
 mod image_archive;

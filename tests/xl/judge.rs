@@ -20,7 +20,7 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the test")
 }
 
-fn compile(directory: &Path) -> PathBuf {
+pub(crate) fn compile(directory: &Path) -> PathBuf {
     let program = directory.join("xlread");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/xl/xlread.c");
     let output = Command::new("cc")
@@ -113,6 +113,7 @@ pub(crate) fn meaning(parts: &Parts, directory: &str) -> Meaning {
     );
     if parts.guest_type == GuestType::Hvm {
         set("serial", "pty");
+        set("vnc", "0");
     }
     for event in ["on_poweroff", "on_reboot", "on_crash"] {
         set(event, "destroy");

@@ -50,7 +50,7 @@ pub(super) fn by_image(texts: &[OsString]) -> Result<Vec<(ImageName, Vec<PathBuf
 /// # Errors
 /// Where they are in several: an edit is one transaction, of one file system.
 pub(super) fn one_image(texts: &[OsString], naming: Naming) -> Result<Option<ImageName>> {
-    let mut images = texts.iter().map(|text| Ok(inside(text, naming)?.0));
+    let mut images = texts.iter().map(|text| inside(text, naming).map(|found| found.0));
     let first = images.next().transpose()?.flatten();
     for image in images {
         check_same(first.as_ref(), image?.as_ref())?;
