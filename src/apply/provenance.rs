@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use imgfmt::Storage;
 use imgfmt::storage::OpenFile;
+use imgfmt::{Image, Storage};
 
 use crate::bundle::Staging;
 use crate::digest::tree::{self, Digest};
 use crate::facts::gather::Gathered;
+use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::progress::Progress;
@@ -39,9 +40,10 @@ pub fn origins(
         let file = stock.file();
         let digest = match &stock.vouched {
             Some(vouched) => Some(vouched.manifest.digest),
-            None if digests => {
+            // A digest of a file alone says nothing of those that it is laid over.
+            None if digests && stock.below().is_none() => {
                 let bar = progress.bar("digest");
-                Some(hash(file, path, &|done| bar.set(done, file.len()))?)
+                Some(of_stock(file, path, &|done| bar.set(done, file.len()))?)
             }
             None => None,
         };
@@ -50,6 +52,13 @@ pub fn origins(
         origins.insert(path.clone(), origin);
     }
     Ok(origins)
+}
+
+/// The digest of a stock file that nobody wrote to meanwhile, as far as that can be told.
+fn of_stock(file: &Image, path: &Path, show: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
+    let digest = hash(file, path, show)?;
+    file.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
+    Ok(digest)
 }
 
 /// The files of the bundle in the making, by their names.
@@ -89,4 +98,27 @@ fn hash<S: Storage + Sync>(file: &S, named: &Path, show: &(dyn Fn(u64) + Sync)) 
     });
     interrupt::check()?;
     digest.map_err(|e| Failure::new(format!("cannot read `{}`: {}", named.display(), plain(&e))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::time::UNIX_EPOCH;
+
+    use imgfmt::Image;
+
+    use super::of_stock;
+
+    #[test]
+    fn a_stock_image_that_is_written_to_while_it_is_hashed_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.img");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+        let image = Image::open(&path).unwrap();
+        of_stock(&image, &path, &|_| {}).unwrap();
+        let error = of_stock(&image, &path, &|_| file.write_all_at(b"x", 0).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("it was changed while it was read"), "{error}");
+    }
 }

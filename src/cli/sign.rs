@@ -39,8 +39,8 @@ Examples:
   autoxen verify ready --json | jq .principals
   ssh-keygen -Y verify -f signers -I release@example.org -n autoxen-image -s root.img.manifest.sig < root.img.manifest
 
-Without --allowed-signers it is /etc/autoxen/allowed_signers, or ~/.config/autoxen/allowed_signers; beside either, \
-revoked_signers. Keys in /etc/autoxen/revoked_signers are revoked whatever else is named.
+Without --allowed-signers it is /etc/autoxen/allowed_signers, or ~/.config/autoxen/allowed_signers. A file \
+revoked_signers beside it is read, too. Keys in /etc/autoxen/revoked_signers are revoked whatever else is named.
 
 Exit status: 0 it is signed and whole; 2 refused, and the error says by which rule.";
 
@@ -141,7 +141,7 @@ pub struct SignersArgs {
     /// Who may sign, as ssh-keygen(1) has it under ALLOWED SIGNERS
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
-    /// Revoked keys, one a line
+    /// Revoked keys, one a line, beside those that are read anyway
     #[arg(long, value_name = "FILE")]
     pub revoked: Option<PathBuf>,
 }
@@ -158,6 +158,9 @@ pub struct VerifyArgs {
     /// Who must have signed: names or patterns, as release@example.org or *@example.org
     #[arg(long, value_name = "PATTERN")]
     pub signer: Vec<String>,
+    /// Of a bundle: look at the signature of its manifest alone, at none of its files
+    #[arg(long)]
+    pub manifest_only: bool,
     /// Print who signed, and until when it counts, as JSON
     #[arg(long)]
     pub json: bool,

@@ -156,8 +156,13 @@ fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
 fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
     let policy = Path::new(policy::PATH);
     // A policy that cannot be read is not the same as none: it may ask for something.
-    let is_none = matches!(policy.try_exists(), Ok(false));
-    let policy = if is_none { None } else { create::read_policy(policy)? };
+    let policy = match signers::exists(policy) {
+        true => Some(
+            create::read_policy(policy)?
+                .ok_or_else(|| Failure::new(format!("`{}` leads nowhere", policy.display())))?,
+        ),
+        false => None,
+    };
     let wanted = policy.map(|policy| policy.signatures);
     let site: Vec<SiteDemand> = wanted
         .iter()
@@ -167,8 +172,10 @@ fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
     let site_signers = match &wanted {
         Some(wanted) if !site.is_empty() => {
             let revoked = Some(wanted.revoked_signers.as_path());
-            let is_there = |path: &&Path| !matches!(path.try_exists(), Ok(false));
-            Some(Signers::read(&wanted.allowed_signers, revoked.filter(is_there))?)
+            Some(Signers::read(
+                &wanted.allowed_signers,
+                revoked.filter(|path| signers::exists(path)),
+            )?)
         }
         _ => None,
     };
@@ -176,7 +183,7 @@ fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
     // Where nobody asks, a file by default that cannot be read is in nobody's way.
     let is_read = is_asked || args.signers.allowed_signers.is_some();
     let signers = if is_read { signers::find(&args.signers)? } else { None };
-    Ok(Demands { signers, site_signers, site, now: signers::clock() })
+    Ok(Demands { signers, site_signers, site, now: signers::clock()? })
 }
 
 /// What tells this preparation from others: the same document at the same time is the same.

@@ -60,7 +60,12 @@ fn show(args: &KeyShowArgs) -> Result<()> {
 }
 
 fn ask_twice() -> Result<String> {
-    let first = signers::ask("passphrase (empty for none): ")?;
+    let first = signers::ask("passphrase (empty for none): ").map_err(|failure| match failure {
+        Failure::Plain { message, hint: Some(hint) } => {
+            Failure::new(message).hint(format!("{hint}; `--no-passphrase` encrypts nothing"))
+        }
+        other => other,
+    })?;
     if first != signers::ask("the same again: ")? {
         return Err(Failure::new("the passphrases differ"));
     }

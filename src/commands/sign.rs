@@ -88,7 +88,8 @@ fn bundle(args: &SignArgs) -> Result<(Namespace, PathBuf, Vec<u8>)> {
 
 /// What is signed of an image: a new manifest.
 fn image(args: &SignArgs, key: Option<&SecretKey>) -> Result<(Namespace, PathBuf, Vec<u8>)> {
-    let path = &args.path;
+    // The manifest lies beside the image, not beside a link to it: there it is looked for.
+    let path = &signers::real_image(&args.path)?;
     let created = Moment::new(epoch::now()?).ok_or_else(|| Failure::new("the clock is wrong"))?;
     let expires = match &args.expires {
         None => None,

@@ -1,7 +1,7 @@
 //! What `key`, `sign`, `verify` and `prepare` have in common: where signers and passphrases come from.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use crate::cli::{PassphraseArgs, SignersArgs};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::progress::Bar;
-use crate::sign::Signers;
+use crate::sign::{Signers, regular};
 
 /// The site's own directory.
 const SITE: &str = "/etc/autoxen";
@@ -19,8 +19,8 @@ const PASSPHRASE_MAX: u64 = 4096;
 /// Whose signatures count, by the arguments or by default; `None` where nobody says.
 pub(super) fn find(args: &SignersArgs) -> Result<Option<Signers>> {
     let site = Path::new(SITE).join("revoked_signers");
-    let (allowed, beside) = match &args.allowed_signers {
-        Some(path) => (path.clone(), None),
+    let allowed = match &args.allowed_signers {
+        Some(path) => path.clone(),
         None => {
             let mut places = vec![PathBuf::from(SITE)];
             places.extend(own_directory());
@@ -29,11 +29,17 @@ pub(super) fn find(args: &SignersArgs) -> Result<Option<Signers>> {
             else {
                 return Ok(None);
             };
-            (place.join("allowed_signers"), Some(place.join("revoked_signers")))
+            place.join("allowed_signers")
         }
     };
-    let beside = beside.filter(|path| exists(path));
-    let mut signers = Signers::read(&allowed, args.revoked.as_deref().or(beside.as_deref()))?;
+    let beside = allowed.with_file_name("revoked_signers");
+    let mut signers = Signers::read(
+        &allowed,
+        Some(&beside).filter(|path| exists(path)).map(|path| path.as_path()),
+    )?;
+    if let Some(more) = &args.revoked {
+        signers.revoke(more)?;
+    }
     // What the site has revoked stays so, whatever a user names.
     if exists(&site) {
         signers.revoke(&site)?;
@@ -41,9 +47,9 @@ pub(super) fn find(args: &SignersArgs) -> Result<Option<Signers>> {
     Ok(Some(signers))
 }
 
-/// Anything but a clear no: what cannot be seen is to fail when it is read.
-fn exists(path: &Path) -> bool {
-    !matches!(fs::metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
+/// Anything but a clear no: what cannot be seen, and a link that leads nowhere, is to fail when it is read.
+pub(super) fn exists(path: &Path) -> bool {
+    !matches!(fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound)
 }
 
 /// The user's own directory.
@@ -62,9 +68,28 @@ pub(super) fn nobody() -> Failure {
 }
 
 /// The clock, in seconds since 1970. What is valid is never a question of `SOURCE_DATE_EPOCH`.
-pub(super) fn clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+///
+/// # Errors
+/// Where it says less: then all that has an end would be valid.
+pub(super) fn clock() -> Result<i64> {
+    seconds(SystemTime::now())
+}
+
+fn seconds(now: SystemTime) -> Result<i64> {
+    let since = now.duration_since(UNIX_EPOCH).ok();
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or_else(|| {
+        Failure::new("the clock is wrong, and so nobody knows what is valid").hint("set the clock")
+    })
+}
+
+/// The image that `path` names, where that is a link: its manifest lies beside the image.
+pub(super) fn real_image(path: &Path) -> Result<PathBuf> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => {
+            fs::canonicalize(path).map_err(|e| Failure::host("cannot read", path, &e))
+        }
+        _ => Ok(path.into()),
+    }
 }
 
 /// Show a digest's progress, and end it where we were asked to stop.
@@ -84,9 +109,7 @@ pub(super) fn passphrase(args: &PassphraseArgs, key: &Path) -> Result<String> {
 /// The first line of a file.
 pub(super) fn from_file(path: &Path) -> Result<String> {
     let fail = |e: &io::Error| Failure::host("cannot read", path, e);
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| fail(&e))?;
-    file.take(PASSPHRASE_MAX).read_to_end(&mut bytes).map_err(|e| fail(&e))?;
+    let bytes = regular::read(path, PASSPHRASE_MAX).map_err(|e| fail(&e))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::new(format!("`{}` is not UTF-8", path.display())))?;
     match text.lines().next() {
@@ -97,8 +120,25 @@ pub(super) fn from_file(path: &Path) -> Result<String> {
 
 /// Ask on the terminal, whatever standard input is.
 pub(super) fn ask(prompt: &str) -> Result<String> {
-    rpassword::prompt_password(crate::visible::visible(prompt)).map_err(|_| {
-        Failure::new("there is no terminal to ask for a passphrase")
-            .hint("`--passphrase-file FILE` reads it from a file")
+    rpassword::prompt_password(crate::visible::visible(prompt)).map_err(|e| match e.kind() {
+        io::ErrorKind::Interrupted => Failure::Interrupted { edited: Vec::new() },
+        // ^D.
+        io::ErrorKind::UnexpectedEof => Failure::new("no passphrase was given"),
+        _ => Failure::new("there is no terminal to ask for a passphrase")
+            .hint("`--passphrase-file FILE` reads it from a file"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::seconds;
+
+    #[test]
+    fn a_clock_before_1970_is_wrong() {
+        assert_eq!(seconds(UNIX_EPOCH + Duration::from_secs(7)).unwrap(), 7);
+        let error = seconds(UNIX_EPOCH - Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().starts_with("the clock is wrong"), "{error}");
+    }
 }

@@ -15,7 +15,7 @@ use crate::report;
 use crate::sign::beside::{self, Signed};
 use crate::sign::image::{Error, Vouched};
 use crate::sign::manifest::Manifest;
-use crate::sign::{Refusal, Signers, bundle};
+use crate::sign::{Refusal, Signer, Signers, bundle};
 use crate::visible::visible;
 
 /// Verify, and say who signed.
@@ -33,7 +33,7 @@ pub fn run(args: &VerifyArgs) -> Result<()> {
 }
 
 /// What is told.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Shown {
     kind: &'static str,
     principals: String,
@@ -44,6 +44,16 @@ struct Shown {
     /// Files of a bundle whose digests were compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<usize>,
+    /// Disks of a bundle that lie elsewhere, and are held to nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outside: Vec<Outside>,
+}
+
+/// A disk that is an image outside of its bundle.
+#[derive(Serialize)]
+struct Outside {
+    vdev: String,
+    image: String,
 }
 
 #[derive(Serialize)]
@@ -89,8 +99,11 @@ impl Shown {
         }
         match self.files {
             Some(count) => line("files", &format!("{count}, all as they were signed")),
-            None if self.kind == "bundle" => line("files", "the manifest has no digests of them"),
+            None if self.kind == "bundle" => line("files", "not looked at"),
             None => {}
+        }
+        for Outside { vdev, image } in &self.outside {
+            line("outside", &format!("{vdev} is {image}, which was not looked at"));
         }
         text
     }
@@ -101,12 +114,17 @@ fn refused(args: &VerifyArgs, refusal: Refusal) -> Failure {
 }
 
 fn of_image(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<Shown> {
-    let path = &args.path;
+    if args.manifest_only {
+        return Err(Failure::new(format!("`{}` is no bundle", args.path.display()))
+            .hint("`--manifest-only` is for bundles; an image's manifest is its digest"));
+    }
+    let path = &signers::real_image(&args.path)?;
     let fail = |e: &imgfmt::Error| Failure::new(about(path, e)).any_hint(hint(e));
     let image = Image::open(path).map_err(|e| fail(&e))?;
     let signed = Signed::of_image(path).map_err(|e| e.about(path))?;
-    let vouched = Vouched::new(signers, &signed, signers::clock()).map_err(|e| refused(args, e))?;
-    demand(args, &vouched.signer)?;
+    let mut vouched =
+        Vouched::new(signers, &signed, signers::clock()?).map_err(|e| refused(args, e))?;
+    demand(args, &mut vouched.signer)?;
     let bar = progress.bar("digest");
     let checked = vouched.check(&image, &|done| signers::step(&bar, done, image.len()));
     interrupt::check()?;
@@ -120,17 +138,23 @@ fn of_image(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<
         principals: vouched.signer.principals.clone(),
         key: vouched.signer.key.clone(),
         manifest: Some((&vouched.manifest).into()),
-        files: None,
+        ..Shown::default()
     })
 }
 
 fn of_bundle(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<Shown> {
     let path = &args.path;
     let signed = Signed::of_bundle(path).map_err(|e| e.about(path))?;
-    let signer = signed.verify(signers, signers::clock()).map_err(|e| refused(args, e))?;
-    demand(args, &signer)?;
-    let files = bundle::files(&signed.message).map_err(|e| refused(args, e))?;
-    if let Some(files) = &files {
+    let mut signer = signed.verify(signers, signers::clock()?).map_err(|e| refused(args, e))?;
+    demand(args, &mut signer)?;
+    let listed = bundle::listed(&signed.message).map_err(|e| refused(args, e))?;
+    if !args.manifest_only {
+        let files = listed.files.as_ref().ok_or_else(|| {
+            let what = "its manifest has no digests of its files, so that they may be any";
+            Failure::new(format!("`{}`: {what}", path.display()))
+                .hint("`prepare` without `--no-digests`; `verify --manifest-only` looks at no file")
+        })?;
+        bundle::check_names(path, files).map_err(|e| e.about(path))?;
         let total = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.len));
         let bar = progress.bar("digest");
         let checked = bundle::check(path, files, &|done| signers::step(&bar, done, total));
@@ -141,14 +165,17 @@ fn of_bundle(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result
         kind: "bundle",
         principals: signer.principals,
         key: signer.key,
-        manifest: None,
-        files: files.map(|files| files.len()),
+        files: listed.files.filter(|_| !args.manifest_only).map(|files| files.len()),
+        outside: listed.outside.into_iter().map(|(vdev, image)| Outside { vdev, image }).collect(),
+        ..Shown::default()
     })
 }
 
-fn demand(args: &VerifyArgs, signer: &crate::sign::Signer) -> Result<()> {
+fn demand(args: &VerifyArgs, signer: &mut Signer) -> Result<()> {
     if args.signer.is_empty() {
         return Ok(());
     }
-    signer.must_match(&args.signer).map_err(|refusal| refused(args, refusal))
+    signer.must_match(&args.signer).map_err(|refusal| refused(args, refusal))?;
+    signer.go_by(&[&args.signer]);
+    Ok(())
 }

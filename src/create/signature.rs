@@ -45,13 +45,14 @@ pub(super) fn of_bundle(
         message: bundle.manifest.clone(),
         signatures: bundle.signatures.clone(),
     };
-    let signer = signed
+    let mut signer = signed
         .verify(&signers(policy)?, now)
         .map_err(|why| Refusal::new(RULE, format!("the bundle: {why}")))?;
     let by = &wanted.bundle_signers;
     signer
         .must_match(by)
         .map_err(|why| Refusal::new("signatures.bundle_signers", format!("the bundle: {why}")))?;
+    signer.go_by(&[by]);
     let key = format!("signed by {}, {}", signer.principals, signer.key);
     passed.push(Passed { rule: RULE, wanted: key, allowed: by.join(", ") });
     Ok(Some(signer))

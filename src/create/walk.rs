@@ -115,6 +115,7 @@ pub fn trusted(rule: &'static str, path: &Path) -> Result<Option<(File, Stat)>, 
     // The directories that we are in, from the root on.
     let mut stack = vec![(root()?, PathBuf::from("/"))];
     let mut links = 0;
+    let mut ends_in_link = false;
     check_owner(rule, Path::new("/"), &stat(&stack[0].0, Path::new("/"))?)?;
     while let Some(name) = parts.pop() {
         if name == ".." {
@@ -125,13 +126,17 @@ pub fn trusted(rule: &'static str, path: &Path) -> Result<Option<(File, Stat)>, 
         let place = place.join(&name);
         let (next, kind) = match step(directory.as_fd(), &name) {
             Ok(found) => found,
-            Err(Errno::NOENT) => return Ok(None),
+            // A link that leads nowhere is not the same as nothing: it may be to a disk that is not mounted.
+            Err(Errno::NOENT) if !ends_in_link && (links == 0 || parts.is_empty()) => {
+                return Ok(None);
+            }
             Err(e) => return Err(absent(rule, &place, e)),
         };
         let found = stat(&next, &place)?;
         match kind {
             FileType::Symlink => {
                 links += 1;
+                ends_in_link |= parts.is_empty();
                 if links > LINKS_MAX {
                     let why = format!("`{}`: too many symbolic links", path.display());
                     return Err(Refusal::new(rule, why));
@@ -274,6 +279,12 @@ mod tests {
             assert_eq!(trusted(name), Ok(true), "{name}");
         }
         assert_eq!(trusted("d/none"), Ok(false));
+        symlink("d", at("directory")).unwrap();
+        symlink("gone", at("dangling")).unwrap();
+        assert_eq!(trusted("directory/none"), Ok(false));
+        for name in ["dangling", "dangling/none"] {
+            assert!(trusted(name).is_err(), "{name}: it leads nowhere");
+        }
         for (name, mode) in [("d", 0o1777), ("d", 0o775), ("d/file", 0o666)] {
             let before = fs::metadata(at(name)).unwrap().permissions();
             fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();

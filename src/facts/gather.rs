@@ -165,7 +165,7 @@ impl Gatherer<'_> {
             let len = image.size.as_ref().map_or(0, |size| size.value);
             return Ok(ImageFacts { len, ..ImageFacts::default() });
         };
-        let path = self.stocks.open(url, image.sha256.as_ref())?;
+        let path = self.stocks.open(url, image.sha256.as_ref(), image.signedby.as_ref())?;
         let Stocks { search, all, warnings, .. } = &mut self.stocks;
         let stock = &all[&path];
         let table = table::read(&stock.raw).map_err(|e| finding(url, &path, &e))?;

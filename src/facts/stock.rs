@@ -14,7 +14,7 @@ use imgfmt::{Image, Storage};
 use super::form::Form;
 use super::gather::{Purpose, Search, Stop};
 use super::locate;
-use super::vouch::{Asked, vouch};
+use super::vouch::{Asked, must_serve, vouch};
 use super::words::{about, finding};
 use crate::diagnostic::Diagnostic;
 use crate::digest;
@@ -22,6 +22,7 @@ use crate::failure::plain;
 use crate::interrupt;
 use crate::newfile::create_like;
 use crate::sign::image::Vouched;
+use crate::sign::manifest::Manifest;
 use crate::xmf::model::Spanned;
 
 /// A stock image, open (and so locked) for as long as this lives.
@@ -48,11 +49,17 @@ impl Stock {
         packed.unwrap_or(&self.raw)
     }
 
+    /// The last of the files that it is laid over; no digest of the stock file covers any of them.
+    pub fn below(&self) -> Option<&Image> {
+        self.packed.iter().flat_map(Layer::files).skip(1).last()
+    }
+
     /// Whether the raw image lies in the scratch directory.
     pub fn is_unpacked(&self) -> bool {
         self.packed.is_some()
     }
 }
+
 /// Opens them.
 pub(super) struct Stocks<'a> {
     pub(super) search: Search<'a>,
@@ -65,12 +72,13 @@ pub(super) struct Stocks<'a> {
 }
 
 impl Stocks<'_> {
-    /// Open the stock image that `url` names, unless it is open already; its absolute path. A digest is compared before
-    /// anything is read out of the image.
+    /// Open the stock image that `url` names, unless it is open already; its absolute path. A signature and a
+    /// digest are verified before anything is read out of the image.
     pub(super) fn open(
         &mut self,
         url: &Spanned<String>,
         sha256: Option<&Spanned<String>>,
+        signedby: Option<&Spanned<String>>,
     ) -> Result<PathBuf, Stop> {
         let named = locate::path(url, self.search.base);
         let path = fs::canonicalize(&named).map_err(|e| {
@@ -82,36 +90,33 @@ impl Stocks<'_> {
             let file = self.open_stock(&path).map_err(|e| finding(url, &path, &e))?;
             self.refuse_second_name(url, &path)?;
             // Before anything looks at what it holds.
-            let vouched = vouch(url, &file, &self.asked, &self.search)?;
+            let vouched = vouch(url, &file, signedby, &self.asked, &self.search)?;
+            if let Some(vouched) = &vouched {
+                refuse_overlay(url, &file)?;
+                self.warnings.extend(other_name(&path, &vouched.manifest));
+            }
             if let Some(wanted) = sha256 {
                 self.compare(url, wanted, &file)?;
             }
             let mut stock = self.unpacked(url, &path, file)?;
-            if vouched.is_some()
-                && let Some(below) = stock.packed.iter().flat_map(Layer::files).nth(1)
-            {
-                let below = below.path().display();
-                let what = format!(
-                    "image `{}`: its signature does not cover `{below}`, which it is laid over",
-                    path.display()
-                );
-                return Err(Diagnostic::error(url.span.clone(), what)
-                    .hint("`autoxen image convert` makes one image of both; sign that")
-                    .into());
-            }
             stock.vouched = vouched;
-            let below = stock.packed.iter().flat_map(Layer::files).skip(1);
-            self.warnings.extend(sha256.and(below.last()).map(|file| {
+            self.warnings.extend(stock.below().map(|below| {
+                let digest = if sha256.is_some() { "sha256 does" } else { "digest would" };
                 format!(
-                    "image `{}`: its sha256 does not cover `{}`, which it is laid over",
+                    "image `{}`: its {digest} not cover `{}`, which it is laid over; the bundle has no digest of it",
                     path.display(),
-                    file.path().display()
+                    below.path().display()
                 )
             }));
             self.all.insert(path.clone(), stock);
-        } else if let Some(wanted) = sha256 {
+        } else {
             let stock = &self.all[&path];
-            if stock.sha256.as_ref() != Some(&wanted.value) {
+            if let Some(signedby) = signedby {
+                must_serve(signedby, &path, stock.vouched.as_ref())?;
+            }
+            if let Some(wanted) = sha256
+                && stock.sha256.as_ref() != Some(&wanted.value)
+            {
                 self.compare(url, wanted, stock.file())?;
             }
         }
@@ -263,5 +268,72 @@ impl Stocks<'_> {
         }
         packed.check_unchanged()?;
         Ok(packed)
+    }
+}
+
+/// A signature covers one file: the header alone is read, and nothing is opened that it names.
+fn refuse_overlay(url: &Spanned<String>, file: &Image) -> Result<(), Stop> {
+    let fail = |e| finding(url, file.path(), &e);
+    if !qcow2::is_qcow2(file).map_err(fail)? {
+        return Ok(());
+    }
+    let Some(below) = qcow2::Header::read(file).map_err(fail)?.backing else { return Ok(()) };
+    let what = format!(
+        "image `{}`: its signature does not cover `{}`, which it is laid over",
+        file.path().display(),
+        String::from_utf8_lossy(&below.name)
+    );
+    Err(Diagnostic::error(url.span.clone(), what)
+        .hint("`autoxen image convert` makes one image of both; sign that")
+        .into())
+}
+
+/// A note where the image at `path` was signed by another name: it may be another image of the same signer, or an old one.
+fn other_name(path: &Path, manifest: &Manifest) -> Option<String> {
+    let is_same = path.file_name().is_some_and(|name| name == manifest.name());
+    let image = path.display();
+    (!is_same).then(|| format!("image `{image}`: it was signed by the name `{}`", manifest.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::Stocks;
+    use crate::facts::gather::{Purpose, Search, Stop};
+    use crate::progress::Progress;
+    use crate::sign::demand::Demands;
+    use crate::xmf::model::Spanned;
+
+    fn told(result: Result<std::path::PathBuf, Stop>) -> String {
+        match result {
+            Err(Stop::Findings(findings)) => findings[0].message.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_demand_holds_whatever_the_path_was_when_the_document_was_looked_through() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("root.img"), [0; 4096]).unwrap();
+        let search = Search {
+            base: directory.path(),
+            scratch: Path::new("/nonexistent"),
+            extra: &[],
+            purpose: Purpose::Copy,
+            demands: &Demands::default(),
+            progress: Progress::new(true),
+        };
+        // As where the link was missing, or led elsewhere.
+        let mut stocks =
+            Stocks { search, asked: Vec::new(), all: BTreeMap::new(), warnings: Vec::new() };
+        let spanned = |value: &str| Spanned { value: value.to_owned(), span: 0..1 };
+        let (url, signedby) = (spanned("root.img"), spanned("*"));
+        let found = told(stocks.open(&url, None, Some(&signedby)));
+        assert!(found.ends_with("there is no file of allowed signers"), "{found}");
+        stocks.open(&url, None, None).unwrap();
+        let found = told(stocks.open(&url, None, Some(&signedby)));
+        assert!(found.contains("opened before its signature was asked for"), "{found}");
     }
 }

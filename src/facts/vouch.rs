@@ -35,29 +35,34 @@ pub(super) fn asked<'a>(document: &'a Document, base: &Path) -> Vec<Asked<'a>> {
         .collect()
 }
 
-/// Who vouches for `image`, where somebody must.
+/// Who vouches for `image`, where somebody must. `signedby` is whom the element asks for by which the image is opened: that
+/// holds whatever its path was when [`asked`] looked.
 ///
 /// # Errors
 /// The rule that is broken, at the attribute that asks, or at `url` where the site does.
 pub(super) fn vouch(
     url: &Spanned<String>,
     image: &Image,
+    signedby: Option<&Spanned<String>>,
     asked: &[Asked<'_>],
     search: &Search<'_>,
 ) -> Result<Option<Vouched>, Stop> {
     let path = image.path();
     let demands = search.demands;
-    let of_document = asked
-        .iter()
-        .filter(|asked| asked.path == path)
-        .map(|asked| (asked.signedby, vec![asked.signedby.value.clone()]));
+    let of_others = asked.iter().filter(|asked| asked.path == path).map(|asked| asked.signedby);
+    let of_document = signedby
+        .into_iter()
+        .chain(of_others.filter(|other| !signedby.is_some_and(|own| std::ptr::eq(own, *other))))
+        .map(|signedby| (signedby, vec![signedby.value.clone()]));
     let of_site = demands.of_site(path).map(|demand| (url, demand.signers.clone()));
     let wanted: Vec<(&Spanned<String>, Vec<String>)> = of_document.chain(of_site).collect();
     let Some((place, _)) = wanted.first() else { return Ok(None) };
-    let vouched = begin(demands, path).map_err(|why| why.at(place, path))?;
+    let mut vouched = begin(demands, path).map_err(|why| why.at(place, path))?;
     for (place, patterns) in &wanted {
         vouched.signer.must_match(patterns).map_err(|e| Why::Refusal(e).at(place, path))?;
     }
+    let patterns: Vec<&[String]> = wanted.iter().map(|(_, list)| list.as_slice()).collect();
+    vouched.signer.go_by(&patterns);
     let bar = search.progress.bar("verify");
     let checked = vouched.check(image, &|done| {
         bar.set(done, image.len());
@@ -74,6 +79,26 @@ pub(super) fn vouch(
             Err(finding(url, path, &imgfmt::Error::io("cannot read it", e)).into())
         }
     }
+}
+
+/// The same for an image that is open already: what was found of it then has to serve `signedby`, too.
+///
+/// # Errors
+/// The rule that is broken. An image of which no signature was asked when it was opened is refused: it was parsed since.
+pub(super) fn must_serve(
+    signedby: &Spanned<String>,
+    path: &Path,
+    vouched: Option<&Vouched>,
+) -> Result<(), Stop> {
+    let Some(vouched) = vouched else {
+        let what = format!(
+            "image `{}`: it was opened before its signature was asked for: a link to it was changed meanwhile",
+            path.display()
+        );
+        return Err(Diagnostic::error(signedby.span.clone(), what).hint("run it again").into());
+    };
+    let served = vouched.signer.must_match(std::slice::from_ref(&signedby.value));
+    served.map_err(|e| Why::Refusal(e).at(signedby, path).into())
 }
 
 /// Whose manifest lies beside the image, as far as that is told without the image.

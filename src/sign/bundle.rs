@@ -4,10 +4,15 @@
 //! "files": [ { "name": "domain.cfg", "len": 512, "digest": "tree-sha256:…" }, … ]
 //! ```
 //!
-//! All files of the bundle but the manifest and its signatures are in it. A name is that of a file in the bundle's own
-//! directory, and no link is followed.
+//! All files of the bundle but the manifest and its signatures are in it, and no others lie in its directory. A name is that
+//! of a file there, and no link is followed. A disk without a file is an image that is used where it lies:
+//!
+//! ```json
+//! "format": 1, "disks": [ { "vdev": "xvda", "image": "/srv/root.img" }, … ]
+//! ```
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -29,24 +34,75 @@ pub struct BundleFile {
     pub digest: Digest,
 }
 
-/// The list in the text of a manifest; `None` where it was made without digests.
+/// What the text of a manifest says of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The list; `None` where it was made without digests.
+    pub files: Option<Vec<BundleFile>>,
+    /// Disks that lie elsewhere: device and image. No digest in the manifest is of their bytes.
+    pub outside: Vec<(String, String)>,
+}
+
+/// The format that is read.
+const FORMAT: u32 = 1;
+
+/// Read the text of a manifest.
 ///
 /// # Errors
-/// [`Refusal::Garbled`].
-pub fn files(manifest: &[u8]) -> Result<Option<Vec<BundleFile>>, Refusal> {
+/// [`Refusal::Garbled`]; [`Refusal::Unsupported`] where it is of another format.
+pub fn listed(manifest: &[u8]) -> Result<Listed, Refusal> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
     #[derive(Deserialize)]
     struct Manifest {
+        #[serde(default)]
+        disks: Vec<Disk>,
         files: Option<Vec<BundleFile>>,
     }
-    let manifest: Manifest =
-        serde_json::from_slice(manifest).map_err(|e| Refusal::garbled("manifest", e))?;
+    #[derive(Deserialize)]
+    struct Disk {
+        vdev: String,
+        file: Option<String>,
+        image: Option<String>,
+    }
+    let garbled = |e: serde_json::Error| Refusal::garbled("manifest", e);
+    let Format { format } = serde_json::from_slice(manifest).map_err(garbled)?;
+    if format != FORMAT {
+        return Err(Refusal::Unsupported(format!("a manifest of format {format}")));
+    }
+    let manifest: Manifest = serde_json::from_slice(manifest).map_err(garbled)?;
     for file in manifest.files.iter().flatten() {
         if file.name.is_empty() || file.name.contains(['/', '\0']) || file.name.starts_with('.') {
             let what = format!("`{}` is no file of a bundle", file.name.escape_debug());
             return Err(Refusal::garbled("manifest", what));
         }
     }
-    Ok(manifest.files)
+    let outside = manifest.disks.into_iter().filter(|disk| disk.file.is_none());
+    let outside = outside.map(|disk| (disk.vdev, disk.image.unwrap_or_default())).collect();
+    Ok(Listed { files: manifest.files, outside })
+}
+
+/// Whether nothing but the files of the list, the manifest and its signatures lies in `directory`.
+///
+/// # Errors
+/// [`Refusal::BundleFile`] with one that does; those of the host.
+pub fn check_names(directory: &Path, files: &[BundleFile]) -> Result<(), Error> {
+    let host = |source| Error::Host { path: directory.into(), source };
+    let own = ["manifest.json", "manifest.json.sig", "manifest.json.minisig"];
+    let known: BTreeSet<&str> =
+        own.into_iter().chain(files.iter().map(|file| file.name.as_str())).collect();
+    for entry in fs::read_dir(directory).map_err(host)? {
+        let name = entry.map_err(host)?.file_name();
+        if !name.to_str().is_some_and(|name| known.contains(name)) {
+            let name = name.to_string_lossy().into_owned();
+            return Err(
+                Refusal::BundleFile { name, what: "is none of those that were signed" }.into()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Whether the files in `directory` are those of the list. `step` is told the bytes done of all of them.

@@ -2,7 +2,6 @@
 //!
 //! A key of a hardware token signs only through `ssh-keygen -Y sign`, as does one that an agent holds.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -14,7 +13,7 @@ use ssh_key::rand_core::OsRng;
 use ssh_key::{Algorithm, LineEnding, PrivateKey};
 
 use super::public::PublicKey;
-use super::{Namespace, minisig, sshsig};
+use super::{Namespace, minisig, regular, sshsig};
 use crate::failure::{Failure, Result, plain};
 
 /// The most bytes of a file with a key.
@@ -51,7 +50,7 @@ impl SecretKey {
     /// # Errors
     /// Where it cannot be read or used, or the passphrase is wrong.
     pub fn read(path: &Path, ask: &mut Ask<'_>) -> Result<Self> {
-        let file = File::open(path).map_err(|e| Failure::host("cannot read", path, &e))?;
+        let file = regular::open(path).map_err(|e| Failure::host("cannot read", path, &e))?;
         let found = file.metadata().map_err(|e| Failure::host("cannot read", path, &e))?;
         let is_own = found.uid() == rustix::process::geteuid().as_raw();
         let mut bytes = Vec::new();
@@ -114,6 +113,10 @@ impl SecretKey {
                 return Err(Failure::new("a key of a security token").hint(BY_SSH_KEYGEN));
             }
             _ => return Err(Failure::new("a key of a kind that is not supported")),
+        }
+        // Nobody would accept what it signs.
+        if let Some(what) = super::public::unsupported(key.public_key().key_data()) {
+            return Err(Failure::new(format!("{what} is not supported")));
         }
         Ok(Self::Ssh(Box::new(key)))
     }
@@ -198,9 +201,7 @@ fn unreadable() -> Failure {
 /// # Errors
 /// Where there is none.
 pub fn read_public(path: &Path, ask: &mut Ask<'_>) -> Result<(PublicKey, String)> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes))
+    let bytes = regular::read(path, FILE_MAX)
         .map_err(|e| Failure::new(format!("cannot read `{}`: {}", path.display(), plain(&e))))?;
     let text = String::from_utf8_lossy(&bytes);
     let no_key =

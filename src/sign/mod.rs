@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Who may sign is said by a file of [`allowed`] signers and one of [`revoked`] keys, which [`Signers`] holds. All but
-//! [`beside`], [`bundle`], [`key`] [`demand`] and [`image`] is text in, value out; the time comes in as an argument. Nothing here prints or asks.
+//! [`beside`], [`bundle`], [`key`], [`demand`], [`regular`] and [`image`] is text in, value out; the time comes in as an
+//! argument. Nothing here prints or asks.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod minisig;
 pub mod pattern;
 pub mod public;
 pub mod refusal;
+pub mod regular;
 pub mod revoked;
 pub mod signers;
 pub mod sshsig;

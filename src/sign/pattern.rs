@@ -36,30 +36,41 @@ impl PatternList {
     /// * `!` in `wanted` excludes: a line that has an excluded name, or has wildcards and so may mean one, meets nothing.
     /// * `!` in this list takes names away, and adds none.
     pub fn meets(&self, wanted: &[String]) -> bool {
-        let wanted: Vec<(bool, &str)> = wanted.iter().flat_map(|list| entries(list)).collect();
-        let excluded = |name: &str| {
-            wanted.iter().any(|(excludes, pattern)| {
-                *excludes && (is_open(name) || glob(pattern, name, Stars::AreLetters))
-            })
-        };
-        let principals: Vec<&str> =
-            self.entries().filter(|(excludes, _)| !excludes).map(|(_, name)| name).collect();
-        if principals.iter().any(|name| excluded(name)) {
+        if self.is_excluded_by(wanted) {
             return false;
         }
-        wanted.iter().filter(|(excludes, _)| !excludes).any(|(_, pattern)| {
-            let named = !is_open(pattern) && self.matches(pattern) && !excluded(pattern);
-            named
-                || principals.iter().any(|name| {
-                    // A name that the same list takes away again is not one of its principals.
-                    (is_open(name) || self.matches(name)) && glob(pattern, name, Stars::AreSets)
-                })
-        })
+        wanted.iter().flat_map(|list| entries(list)).filter(|(excludes, _)| !excludes).any(
+            |(_, pattern)| {
+                let named =
+                    !is_open(pattern) && self.matches(pattern) && !is_excluded(pattern, wanted);
+                named
+                    || self.principals().any(|name| {
+                        // A name that the same list takes away again is not one of its principals.
+                        (is_open(name) || self.matches(name)) && glob(pattern, name, Stars::AreSets)
+                    })
+            },
+        )
+    }
+
+    /// Whether a signer whose line has this list is, or may be, one whom `wanted` excludes.
+    pub fn is_excluded_by(&self, wanted: &[String]) -> bool {
+        self.principals().any(|name| is_excluded(name, wanted))
+    }
+
+    fn principals(&self) -> impl Iterator<Item = &str> {
+        self.entries().filter(|(excludes, _)| !excludes).map(|(_, name)| name)
     }
 
     fn entries(&self) -> impl Iterator<Item = (bool, &str)> {
         entries(&self.0)
     }
+}
+
+/// Whether an exclusion in `wanted` is of `name`; one with wildcards may be any.
+fn is_excluded(name: &str, wanted: &[String]) -> bool {
+    wanted.iter().flat_map(|list| entries(list)).any(|(excludes, pattern)| {
+        excludes && (is_open(name) || glob(pattern, name, Stars::AreLetters))
+    })
 }
 
 /// The entries of a list, and whether each excludes.

@@ -1,6 +1,7 @@
 //! Public keys, of ssh and of minisign, as a line of allowed signers has them: a type, a blank, the key in base64.
 //!
-//! Certificates and DSA keys are refused by name, as are RSA keys of less than 2048 bits.
+//! Certificates and DSA keys are refused by name, as are RSA keys of less than 2048 and of more than 4096
+//! bits.
 
 use minisign::PublicKey as MinisignKey;
 use ssh_key::public::KeyData;
@@ -12,6 +13,8 @@ pub const MINISIGN: &str = "minisign";
 pub(super) const CERTIFICATE: &str = "-cert-v";
 /// The shortest RSA key that counts, in bits.
 const RSA_MIN_BITS: usize = 2048;
+/// The longest one, which the crate `rsa` still verifies with.
+const RSA_MAX_BITS: usize = 4096;
 
 /// A public key.
 #[derive(Clone, Debug)]
@@ -87,8 +90,9 @@ pub(super) fn minisign_name(number: &[u8]) -> String {
 pub(super) fn unsupported(key: &KeyData) -> Option<String> {
     match key {
         KeyData::Rsa(key) => {
-            let bits = key.n.as_positive_bytes().map_or(0, |n| n.len() * 8);
-            (bits < RSA_MIN_BITS).then(|| format!("an RSA key of {bits} bits"))
+            let bits = bits(key.n.as_positive_bytes().unwrap_or_default());
+            let is_fit = (RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits);
+            (!is_fit).then(|| format!("an RSA key of {bits} bits"))
         }
         KeyData::Ed25519(_)
         | KeyData::Ecdsa(_)
@@ -104,9 +108,38 @@ pub(super) fn unsupported(key: &KeyData) -> Option<String> {
     }
 }
 
+/// How long a number is, its highest byte first.
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let highest = number.get(zeros).map_or(0, |byte| byte.leading_zeros() as usize);
+    (number.len() - zeros) * 8 - highest
+}
+
 #[cfg(test)]
 mod tests {
-    use super::PublicKey;
+    use ssh_key::Mpint;
+    use ssh_key::public::{KeyData, RsaPublicKey};
+
+    use super::{PublicKey, bits, unsupported};
+
+    #[test]
+    fn rsa_keys_count_with_2048_to_4096_bits() {
+        for (len, highest, bits, is_fit) in [
+            (128, 0x80, 1024, false),
+            (256, 0x7f, 2047, false),
+            (256, 0x80, 2048, true),
+            (512, 0xff, 4096, true),
+            (513, 0x01, 4097, false),
+            (1024, 0x80, 8192, false),
+        ] {
+            let mut number = vec![0xff; len];
+            number[0] = highest;
+            let [e, n] = [&[1, 0, 1][..], &number].map(|n| Mpint::from_positive_bytes(n).unwrap());
+            let found = unsupported(&KeyData::Rsa(RsaPublicKey { e, n }));
+            assert_eq!(found, (!is_fit).then(|| format!("an RSA key of {bits} bits")));
+        }
+        assert_eq!([bits(&[]), bits(&[0, 0]), bits(&[0, 1])], [0, 0, 1]);
+    }
 
     #[test]
     fn a_key_of_minisign_has_the_name_that_minisign_prints() {

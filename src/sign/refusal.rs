@@ -122,10 +122,15 @@ impl Refusal {
     /// A way out, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unsigned(_) => Some("`autoxen sign` signs, with a key of your own"),
-            Self::UnknownKey(_) => {
-                Some("if you trust this key, add the line of `autoxen key show` to allowed_signers")
+            Self::Unsigned(what) if what.starts_with("`manifest.json") => {
+                Some("ask its maker for its signature; `autoxen sign` signs a bundle of your own")
             }
+            Self::Unsigned(_) => Some(
+                "ask its maker for IMAGE.manifest and its signature; `autoxen sign` makes them for an image of your own",
+            ),
+            Self::UnknownKey(_) => Some(
+                "get the maker's public key from the maker, and add its line to the allowed signers",
+            ),
             Self::Expired { .. } => Some("ask its maker for a newer one, or a newer signature"),
             Self::Size { .. } | Self::Digest => {
                 Some("fetch it again; do not use it unless you know why it differs")

@@ -1,7 +1,5 @@
 //! Who may sign: allowed signers and revoked keys, and the one question that is asked of them.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use jiff::tz::TimeZone;
@@ -12,7 +10,7 @@ use super::allowed::{self, BadLine, Line};
 use super::pattern::PatternList;
 use super::public::{PublicKey, minisign_name};
 use super::time::Moment;
-use super::{Namespace, Refusal, minisig, revoked, sshsig};
+use super::{Namespace, Refusal, minisig, regular, revoked, sshsig};
 use crate::failure::{Failure, Result, plain};
 
 /// The most bytes of a file of signers or revoked keys.
@@ -30,7 +28,7 @@ pub struct Signers {
 /// Whose signature it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signer {
-    /// The principals of the first line that allows it.
+    /// The principals of one line that allows it: the first, until [`Signer::go_by`] chooses.
     pub principals: String,
     /// `SHA256:…` or `minisign:…`.
     pub key: String,
@@ -39,10 +37,22 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Whether one of the lines that allow the signature is of somebody whom `patterns` name; each of them may be a list.
-    /// [`PatternList::meets`] has the rules.
+    /// Whether one of the lines that allow the signature is of somebody whom `patterns` name, and none of somebody whom they
+    /// exclude; each of them may be a list. [`PatternList::meets`] has the rules.
     pub fn matches(&self, patterns: &[String]) -> bool {
-        self.lines.iter().any(|principals| principals.meets(patterns))
+        let is_excluded = self.lines.iter().any(|principals| principals.is_excluded_by(patterns));
+        !is_excluded && self.lines.iter().any(|principals| principals.meets(patterns))
+    }
+
+    /// Call the signer what the first line says that meets all of these demands, or else the first demand.
+    pub fn go_by(&mut self, demands: &[&[String]]) {
+        let of = |demands: &[&[String]]| {
+            self.lines.iter().find(|line| demands.iter().all(|patterns| line.meets(patterns)))
+        };
+        let first = demands.get(..1).unwrap_or_default();
+        if let Some(line) = of(demands).or_else(|| of(first)) {
+            self.principals = line.as_str().into();
+        }
     }
 
     /// The same, as a rule.
@@ -238,9 +248,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     let fail = |e: &std::io::Error| {
         Failure::new(format!("cannot read `{}`: {}", path.display(), plain(e)))
     };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|e| fail(&e))?;
-    file.take(FILE_MAX + 1).read_to_end(&mut bytes).map_err(|e| fail(&e))?;
+    let bytes = regular::read(path, FILE_MAX + 1).map_err(|e| fail(&e))?;
     if bytes.len() as u64 > FILE_MAX {
         return Err(Failure::new(format!("`{}` has more than {FILE_MAX} bytes", path.display())));
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod allowed;
+mod bundle;
 mod digest;
 mod flips;
 mod keys;
@@ -11,4 +12,5 @@ mod refusals;
 #[path = "../tool/site.rs"]
 #[expect(dead_code, reason = "shared with the tests of the tool")]
 mod site;
+mod sources;
 mod tokens;

@@ -167,7 +167,58 @@ fn a_backing_file_is_covered_by_no_signature() {
     let job = fs::read_to_string(site.path("job.xml")).unwrap();
     site.write("job.xml", job.replace(">root.img<", ">top.qcow2<"));
     let stderr = site.fails(&PREPARE);
-    assert!(stderr.contains("its signature does not cover `"), "{stderr}");
+    assert!(stderr.contains("its signature does not cover `root.img`"), "{stderr}");
+    // Not even looked for.
+    fs::remove_file(site.path("root.img")).unwrap();
+    let stderr = site.fails(&PREPARE);
+    assert!(stderr.contains("its signature does not cover `root.img`"), "{stderr}");
+}
+
+#[test]
+fn no_digest_is_told_of_an_image_that_is_laid_over_another() {
+    let site = site("*");
+    let top = site.path("top.qcow2");
+    let args =
+        ["create", "-q", "-f", "qcow2", "-b", "root.img", "-F", "raw", top.to_str().unwrap()];
+    run("qemu-img", "qemu-utils", &args);
+    site.job("ext4", "top.qcow2");
+    let output = site.autoxen(&["prepare", "job.xml", "-o", "ready"]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("its digest would not cover `"), "{stderr}");
+    assert_eq!(manifest(&site)["disks"][0].get("image_digest"), None);
+}
+
+#[test]
+fn the_signer_is_called_by_the_line_that_met_the_demand() {
+    let site = site("release@*");
+    let key = public(&site.path("key"));
+    site.write("signers", format!("alice@site {key}\nbob@site {key}\nrelease@site {key}\n"));
+    site.succeeds(&PREPARE);
+    assert_eq!(manifest(&site)["disks"][0]["signed"]["principals"], "release@site");
+    let verify = ["verify", "root.img", "--allowed-signers", "signers", "--signer"];
+    let found = site.succeeds(&[&verify[..], &["bob@*"]].concat());
+    assert!(found.starts_with("root.img: signed by bob@site, key "), "{found}");
+    // Who is excluded is so by any line of the key.
+    for pattern in ["*,!bob@site", "release@site,!b*"] {
+        let stderr = site.fails(&[&verify[..], &[pattern]].concat());
+        assert!(stderr.contains("wrong signer"), "{pattern}: {stderr}");
+    }
+}
+
+#[test]
+fn an_image_of_another_name_than_was_signed_is_noted() {
+    let site = site("*");
+    for suffix in ["", ".manifest", ".manifest.sig"] {
+        let [from, to] = ["root.img", "new.img"].map(|name| site.path(&format!("{name}{suffix}")));
+        fs::rename(from, to).unwrap();
+    }
+    let job = fs::read_to_string(site.path("job.xml")).unwrap();
+    site.write("job.xml", job.replace(">root.img<", ">new.img<"));
+    let output = site.autoxen(&PREPARE);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("it was signed by the name `root.img`"), "{stderr}");
 }
 
 #[test]
