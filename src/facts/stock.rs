@@ -100,10 +100,9 @@ impl Stocks<'_> {
             }
             let mut stock = self.unpacked(url, &path, file)?;
             stock.vouched = vouched;
-            self.warnings.extend(stock.below().map(|below| {
-                let digest = if sha256.is_some() { "sha256 does" } else { "digest would" };
+            self.warnings.extend(sha256.and(stock.below()).map(|below| {
                 format!(
-                    "image `{}`: its {digest} not cover `{}`, which it is laid over; the bundle has no digest of it",
+                    "image `{}`: its sha256 does not cover `{}`, which it is laid over",
                     path.display(),
                     below.path().display()
                 )

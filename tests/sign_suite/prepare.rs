@@ -185,7 +185,6 @@ fn no_digest_is_told_of_an_image_that_is_laid_over_another() {
     let output = site.autoxen(&["prepare", "job.xml", "-o", "ready"]);
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    assert!(stderr.contains("its digest would not cover `"), "{stderr}");
     assert_eq!(manifest(&site)["disks"][0].get("image_digest"), None);
 }
 
