@@ -6,7 +6,7 @@
 //! Both hold a lock (`flock`), shared for reading and exclusive for an edit, and both look for users that know nothing
 //! of that lock: a loop device, QEMU. A host file system that has no locks serves for reading only.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -33,8 +33,6 @@ pub struct Image {
     path: PathBuf,
     len: u64,
     modified: Option<SystemTime>,
-    /// Of its inode, in seconds and nanoseconds: nobody sets this one back.
-    changed: (i64, i64),
 }
 
 impl Image {
@@ -51,7 +49,7 @@ impl Image {
             return Err(Error::Interrupted(path.into()));
         }
         let found = file.metadata().map_err(|e| at(path, e))?;
-        Ok(Self::new(file, path, &found))
+        Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
     }
 
     /// Take `file`, which is open for reading already, as the image that is called `path` where there is anything to say of
@@ -65,28 +63,17 @@ impl Image {
         let file = Locked(file);
         lock_shared(&file, path)?;
         refuse_occupied(&file, path, Intent::Read)?;
-        Ok(Self::new(file, path, &found))
+        Ok(Self { file, path: path.into(), len: found.len(), modified: found.modified().ok() })
     }
 
-    fn new(file: Locked, path: &Path, found: &Metadata) -> Self {
-        Self {
-            file,
-            path: path.into(),
-            len: found.len(),
-            modified: found.modified().ok(),
-            changed: changed(found),
-        }
-    }
-
-    /// Nobody has written to it since it was opened, as far as its length and its times of modification and of change tell.
-    /// Who keeps to no lock is noticed here: what was read of the image meanwhile may be of two minds.
+    /// Nobody has written to it since it was opened, as far as its length and its time of modification tell. Who keeps to
+    /// no lock is noticed here: what was read of the image meanwhile may be of two minds.
     ///
     /// # Errors
     /// [`Error::Busy`].
     pub fn check_unchanged(&self) -> Result<()> {
         let found = self.file.metadata().map_err(|e| at(&self.path, e))?;
-        let is_same = found.modified().ok() == self.modified && changed(&found) == self.changed;
-        if found.len() == self.len && is_same {
+        if found.len() == self.len && found.modified().ok() == self.modified {
             return Ok(());
         }
         Err(Error::Busy(format!("`{}`: it was changed while it was read", self.path.display())))
@@ -99,7 +86,7 @@ impl Image {
     /// Those of [`ImageMut::open`]; [`Error::Busy`] where it was changed, or its path leads to another file.
     pub fn into_mut(self) -> Result<ImageMut> {
         self.check_unchanged()?;
-        let Self { file, path, len, modified, changed: _ } = self;
+        let Self { file, path, len, modified } = self;
         let before = file.metadata().map_err(|e| at(&path, e))?;
         // `file` stays open, so that no other file gets its inode's number.
         file.unlock().map_err(|e| at(&path, e))?;
@@ -388,11 +375,6 @@ fn map(file: &File) -> io::Result<MmapMut> {
     // processes that keep to the lock stay out; what one that does not keep to it stores is copied as bytes, of which
     // any value is valid.
     unsafe { MmapMut::map_mut(file) }
-}
-
-/// When the inode was changed.
-fn changed(found: &Metadata) -> (i64, i64) {
-    (found.ctime(), found.ctime_nsec())
 }
 
 /// Open a regular file and nothing else. A pipe without a writer would hang, a device could act on being opened: so the
