@@ -16,6 +16,22 @@ pub fn now() -> Result<i64> {
     Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
 }
 
+/// The clock, in seconds since 1970. What is valid, and when something was created for others, is never a question of
+/// `SOURCE_DATE_EPOCH`.
+///
+/// # Errors
+/// Where it says less: then all that has an end would be valid.
+pub fn clock() -> Result<i64> {
+    seconds(SystemTime::now())
+}
+
+fn seconds(now: SystemTime) -> Result<i64> {
+    let since = now.duration_since(UNIX_EPOCH).ok();
+    since.and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or_else(|| {
+        Failure::new("the clock is wrong, and so nobody knows what is valid").hint("set the clock")
+    })
+}
+
 /// `SOURCE_DATE_EPOCH`, where it is set.
 pub fn given() -> Result<Option<i64>> {
     match std::env::var("SOURCE_DATE_EPOCH") {
@@ -26,5 +42,19 @@ pub fn given() -> Result<Option<i64>> {
         },
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(Failure::new(format!("SOURCE_DATE_EPOCH: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::seconds;
+
+    #[test]
+    fn a_clock_before_1970_is_wrong() {
+        assert_eq!(seconds(UNIX_EPOCH + Duration::from_secs(7)).unwrap(), 7);
+        let error = seconds(UNIX_EPOCH - Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().starts_with("the clock is wrong"), "{error}");
     }
 }

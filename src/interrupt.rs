@@ -1,5 +1,6 @@
 //! A signal asks us to stop: long work looks here between its steps, so that what it began is removed on the way out.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +26,11 @@ pub fn install() {
 /// Whether we were asked to stop.
 pub fn asked() -> bool {
     STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
+/// The same for work that fails in the host's words alone; [`check`] behind it says what it was.
+pub fn check_io() -> io::Result<()> {
+    if asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 /// Go on, unless we were asked to stop.

@@ -94,7 +94,7 @@ pub fn files(staging: &Staging, progress: Progress) -> Result<Vec<BundleFile>> {
 fn hash<S: Storage + Sync>(file: &S, named: &Path, show: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
     let digest = tree::of_storage(file, &|done| {
         show(done);
-        if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        interrupt::check_io()
     });
     interrupt::check()?;
     digest.map_err(|e| Failure::new(format!("cannot read `{}`: {}", named.display(), plain(&e))))

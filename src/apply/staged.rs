@@ -62,10 +62,7 @@ impl<'p> Opened<'p> {
             InputKind::File | InputKind::Tar => Some(File::open(path).map_err(fail)?),
         };
         if let (Some(wanted), Some(mut file)) = (&staged.sha256, file.as_ref()) {
-            let found = digest::sha256(&mut file, &mut |_| match interrupt::asked() {
-                true => Err(io::ErrorKind::Interrupted.into()),
-                false => Ok(()),
-            });
+            let found = digest::sha256(&mut file, &mut |_| interrupt::check_io());
             interrupt::check()?;
             let found = found.map_err(fail)?;
             if found != *wanted {

@@ -183,7 +183,7 @@ fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
     // Where nobody asks, a file by default that cannot be read is in nobody's way.
     let is_read = is_asked || args.signers.allowed_signers.is_some();
     let signers = if is_read { signers::find(&args.signers)? } else { None };
-    Ok(Demands { signers, site_signers, site, now: signers::clock()? })
+    Ok(Demands { signers, site_signers, site, now: epoch::clock()? })
 }
 
 /// What tells this preparation from others: the same document at the same time is the same.

@@ -7,6 +7,7 @@ use crate::apply::{boot, disks, edits, in_place, manifest, provenance};
 use crate::bundle::Staging;
 use crate::cli::{JobArgs, PrepareArgs};
 use crate::commands::job::{Intent, Job};
+use crate::domain::bundle::MANIFEST;
 use crate::epoch;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -75,7 +76,7 @@ pub(super) fn prepare(args: &JobArgs, output: &Path, quiet: bool, talk: Talk) ->
         true => manifest,
         false => manifest.with_files(provenance::files(&staging, progress)?),
     };
-    staging.write("manifest.json", &manifest.to_bytes())?;
+    staging.write(MANIFEST, &manifest.to_bytes())?;
     interrupt::check()?;
     let edited = in_place::commit(&plan, &edits, &mut gathered)?;
     let bundle = staging.publish().map_err(|failure| failure.after_edits(&edited))?;

@@ -8,6 +8,7 @@ use imgfmt::{Image, Storage};
 use crate::cli::SignArgs;
 use crate::commands::signers;
 use crate::digest::tree;
+use crate::domain::bundle::MANIFEST;
 use crate::epoch;
 use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result};
@@ -78,7 +79,7 @@ fn bundle(args: &SignArgs) -> Result<(Namespace, PathBuf, Vec<u8>)> {
         return Err(Failure::new("a bundle has its manifest already, without creator and end")
             .hint("`autoxen sign BUNDLE --key KEY`; or `ssh-keygen -Y sign -n autoxen-bundle`"));
     }
-    let path = args.path.join("manifest.json");
+    let path = args.path.join(MANIFEST);
     let message = beside::read_bundle_manifest(&args.path).map_err(|e| e.about(&args.path))?;
     if !Namespace::Bundle.fits(&message) {
         return Err(Failure::new(format!("`{}` is no manifest of a bundle", path.display())));

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cli::{PassphraseArgs, SignersArgs};
 use crate::failure::{Failure, Result};
@@ -67,21 +66,6 @@ pub(super) fn nobody() -> Failure {
     )
 }
 
-/// The clock, in seconds since 1970. What is valid is never a question of `SOURCE_DATE_EPOCH`.
-///
-/// # Errors
-/// Where it says less: then all that has an end would be valid.
-pub(super) fn clock() -> Result<i64> {
-    seconds(SystemTime::now())
-}
-
-fn seconds(now: SystemTime) -> Result<i64> {
-    let since = now.duration_since(UNIX_EPOCH).ok();
-    since.and_then(|since| i64::try_from(since.as_secs()).ok()).ok_or_else(|| {
-        Failure::new("the clock is wrong, and so nobody knows what is valid").hint("set the clock")
-    })
-}
-
 /// The image that `path` names, where that is a link: its manifest lies beside the image.
 pub(super) fn real_image(path: &Path) -> Result<PathBuf> {
     match fs::symlink_metadata(path) {
@@ -95,7 +79,7 @@ pub(super) fn real_image(path: &Path) -> Result<PathBuf> {
 /// Show a digest's progress, and end it where we were asked to stop.
 pub(super) fn step(bar: &Bar, done: u64, total: u64) -> io::Result<()> {
     bar.set(done, total);
-    if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+    interrupt::check_io()
 }
 
 /// The passphrase of a key that is there.
@@ -127,18 +111,4 @@ pub(super) fn ask(prompt: &str) -> Result<String> {
         _ => Failure::new("there is no terminal to ask for a passphrase")
             .hint("`--passphrase-file FILE` reads it from a file"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use super::seconds;
-
-    #[test]
-    fn a_clock_before_1970_is_wrong() {
-        assert_eq!(seconds(UNIX_EPOCH + Duration::from_secs(7)).unwrap(), 7);
-        let error = seconds(UNIX_EPOCH - Duration::from_secs(1)).unwrap_err();
-        assert!(error.to_string().starts_with("the clock is wrong"), "{error}");
-    }
 }

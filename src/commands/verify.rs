@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::cli::VerifyArgs;
 use crate::commands::signers;
+use crate::epoch;
 use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -123,7 +124,7 @@ fn of_image(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<
     let image = Image::open(path).map_err(|e| fail(&e))?;
     let signed = Signed::of_image(path).map_err(|e| e.about(path))?;
     let mut vouched =
-        Vouched::new(signers, &signed, signers::clock()?).map_err(|e| refused(args, e))?;
+        Vouched::new(signers, &signed, epoch::clock()?).map_err(|e| refused(args, e))?;
     demand(args, &mut vouched.signer)?;
     let bar = progress.bar("digest");
     let checked = vouched.check(&image, &|done| signers::step(&bar, done, image.len()));
@@ -145,7 +146,7 @@ fn of_image(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<
 fn of_bundle(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<Shown> {
     let path = &args.path;
     let signed = Signed::of_bundle(path).map_err(|e| e.about(path))?;
-    let mut signer = signed.verify(signers, signers::clock()?).map_err(|e| refused(args, e))?;
+    let mut signer = signed.verify(signers, epoch::clock()?).map_err(|e| refused(args, e))?;
     demand(args, &mut signer)?;
     let listed = bundle::listed(&signed.message).map_err(|e| refused(args, e))?;
     if !args.manifest_only {

@@ -9,20 +9,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::caller::{Caller, name_of};
-use super::manifest::{LEN_MAX, Needed};
+use super::manifest::Needed;
 use super::walk;
+use crate::domain::bundle::{MANIFEST, MANIFEST_MAX, SIGNATURES};
 use crate::failure::{Result, plain};
 use crate::policy::{BundleFile, Refusal};
 use crate::sign::signers::SIGNATURE_MAX;
 
 /// The longest path of a bundle, in bytes.
 const PATH_MAX: usize = 4096;
-
-/// The manifest's name in a bundle.
-const MANIFEST: &str = "manifest.json";
-
-/// The manifest's signatures, by the two forms that there are.
-const SIGNATURES: [&str; 2] = ["manifest.json.sig", "manifest.json.minisig"];
 
 /// A bundle whose manifest was read.
 #[derive(Debug)]
@@ -64,7 +59,7 @@ impl Bundle {
         caller.with_rights(|| {
             let directory = walk::straight(path)?;
             let (manifest, manifest_owner) =
-                read(&directory, MANIFEST, LEN_MAX)?.ok_or_else(|| {
+                read(&directory, MANIFEST, MANIFEST_MAX)?.ok_or_else(|| {
                     let why = format!("`{}` has no {MANIFEST}", path.display());
                     Refusal::new("bundle.manifest", why)
                         .hint("name the directory that `autoxen prepare -o` has made")

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use uuid::Uuid;
-
 use super::bundle::{Bundle, Open};
 use super::manifest::Manifest;
 use super::outside::outside;
-use super::state::{Counted, Record, Store};
-use super::{Site, now, signature};
+use super::state::{Counted, Record, Store, random_uuid};
+use super::{Site, signature};
 use crate::domain::value::{Mac, Name};
 use crate::domain::xl::{Config, Domain};
-use crate::failure::{Failure, Result, plain};
+use crate::epoch;
+use crate::failure::{Failure, Result};
 use crate::policy::{Passed, Refusal, Usage, rules};
 
 /// What is asked for.
@@ -49,7 +48,7 @@ impl Site {
         let mut passed = vec![rules::user(policy, user)?];
         passed.push(rules::bundle(policy, &ask.bundle)?);
         let bundle = Bundle::open(&ask.bundle, caller)?;
-        let signer = signature::of_bundle(policy, &bundle, now(), &mut passed)?;
+        let signer = signature::of_bundle(policy, &bundle, epoch::clock()?, &mut passed)?;
         let manifest = Manifest::parse(&bundle.manifest)?;
         signature::of_stock(policy, signer.as_ref(), &manifest, &mut passed)?;
 
@@ -102,7 +101,7 @@ impl Site {
                 .map(|open| open.needed.name.clone())
                 .collect(),
             results: manifest.results().cloned(),
-            created: now(),
+            created: epoch::clock()?,
             was_started: false,
         };
         let config = Domain::new(parts)
@@ -145,15 +144,4 @@ fn usage(counted: &Counted, uid: u32) -> (Usage, Usage) {
         let usage = record.usage(*state);
         (if record.uid == uid { own.and(usage) } else { own }, all.and(usage))
     })
-}
-
-/// A UUID that nobody can know before.
-fn random_uuid() -> Result<Uuid> {
-    let mut bytes = [0; 16];
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|e| Failure::new(format!("no random numbers: {}", plain(&e.into()))))?;
-    if filled < bytes.len() {
-        return Err(Failure::new("no random numbers: too few bytes"));
-    }
-    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }

@@ -18,9 +18,6 @@ use crate::domain::value::FileName;
 use crate::domain::xl::{Boot, Domain, File};
 use crate::policy::Refusal;
 
-/// The longest manifest that is read, in bytes.
-pub const LEN_MAX: u64 = 16 << 20;
-
 /// The format that is read.
 const FORMAT: u32 = 1;
 

@@ -47,9 +47,7 @@ mod tidy;
 pub mod walk;
 pub mod xl;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::caller::Caller;
 use self::state::{Counted, Store};
@@ -125,15 +123,11 @@ impl Site {
 /// # Errors
 /// By the rule `policy.trusted`; with line and column where it is no policy.
 pub fn read_policy(path: &Path) -> Result<Option<Policy>> {
-    let Some((file, _)) = walk::trusted("policy.trusted", path)? else { return Ok(None) };
-    let fail = |e: &std::io::Error| Failure::host("cannot read", path, e);
-    let mut text = String::new();
-    let read = file.take(POLICY_MAX + 1).read_to_string(&mut text);
-    read.map_err(|e| fail(&e))?;
-    if text.len() as u64 > POLICY_MAX {
-        let what = format!("`{}` is longer than {POLICY_MAX} bytes", path.display());
-        return Err(Failure::new(what));
-    }
+    let Some(bytes) = walk::trusted_bytes("policy.trusted", path, POLICY_MAX)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Failure::new(format!("{}: it is not UTF-8", path.display())))?;
     let policy = Policy::parse(&text);
     policy.map(Some).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
 }
@@ -169,10 +163,4 @@ pub fn absolute(path: &Path) -> Result<PathBuf> {
     let directory = std::env::current_dir()
         .map_err(|e| Failure::new(format!("no current directory: {}", plain(&e))))?;
     Ok(directory.join(path))
-}
-
-/// The time, in seconds since 1970. `SOURCE_DATE_EPOCH` is a caller's to set, and says nothing here.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

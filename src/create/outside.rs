@@ -5,8 +5,9 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::{Site, now, signature, walk};
+use super::{Site, signature, walk};
 use crate::domain::xl::{Boot, File as Target, Parts};
+use crate::epoch;
 use crate::failure::{Failure, Result, plain};
 use crate::policy::{Passed, Refusal};
 
@@ -43,7 +44,7 @@ pub(super) fn outside(site: &Site, parts: &Parts, passed: &mut Vec<Passed>) -> R
         if let Target::Host(path) = &disk.target {
             let (file, len) = regular(site, "images.trusted", path.as_str())?;
             let path = Path::new(path.as_str());
-            signature::of_image(&site.policy, path, &file, now(), passed)?;
+            signature::of_image(&site.policy, path, &file, epoch::clock()?, passed)?;
             all.disks = all.disks.saturating_add(len);
         }
     }

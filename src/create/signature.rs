@@ -2,14 +2,13 @@
 //! counts for nothing from then on.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::bundle::Bundle;
 use super::manifest::Manifest;
 use super::walk;
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::policy::{Need, Passed, Policy, Refusal};
 use crate::sign::beside::{self, Signed};
@@ -17,6 +16,9 @@ use crate::sign::image::{Error, Vouched};
 use crate::sign::pattern::PatternList;
 use crate::sign::signers::SIGNATURE_MAX;
 use crate::sign::{Namespace, Signer, Signers, manifest};
+
+/// The rule that only root may write to what says whose signature counts, and to what is signed where it lies.
+const TRUSTED: &str = "signatures.trusted";
 
 /// The most bytes of a file of signers or of revoked keys.
 const SIGNERS_MAX: u64 = 4 << 20;
@@ -121,10 +123,11 @@ pub(super) fn of_image(
     let refused =
         |why: &dyn std::fmt::Display| Refusal::new(RULE, format!("`{}`: {why}", path.display()));
     let lies = beside::manifest_of(&real);
-    let message = trusted(&lies, manifest::MAX_LEN)?.ok_or_else(|| refused(&"it is not signed"))?;
+    let message = walk::trusted_bytes(TRUSTED, &lies, manifest::MAX_LEN)?
+        .ok_or_else(|| refused(&"it is not signed"))?;
     let mut signatures = Vec::new();
     for place in [beside::ssh_signature_of(&lies), beside::minisign_signature_of(&lies)] {
-        signatures.extend(trusted(&place, SIGNATURE_MAX)?);
+        signatures.extend(walk::trusted_bytes(TRUSTED, &place, SIGNATURE_MAX)?);
     }
     let signed = Signed { namespace: Namespace::Image, message, signatures };
     let vouched = Vouched::new(&signers(policy)?, &signed, now).map_err(|why| refused(&why))?;
@@ -133,9 +136,7 @@ pub(super) fn of_image(
     }
     let len = file.metadata().map_err(|e| Failure::host("cannot read", path, &e))?.len();
     let storage = imgfmt::storage::OpenFile::new(file, len);
-    let checked = vouched.check(&storage, &|_| {
-        if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-    });
+    let checked = vouched.check(&storage, &|_| interrupt::check_io());
     interrupt::check()?;
     checked.map_err(|e| match e {
         Error::Refused(why) => Failure::from(refused(&why)),
@@ -149,26 +150,10 @@ pub(super) fn of_image(
 fn signers(policy: &Policy) -> Result<Signers> {
     let wanted = &policy.signatures;
     let place = &wanted.allowed_signers;
-    let allowed = trusted(place, SIGNERS_MAX)?.ok_or_else(|| {
-        Refusal::new("signatures.trusted", format!("there is no `{}`", place.display()))
-    })?;
-    let revoked = trusted(&wanted.revoked_signers, SIGNERS_MAX)?;
+    let allowed = walk::trusted_bytes(TRUSTED, place, SIGNERS_MAX)?
+        .ok_or_else(|| Refusal::new(TRUSTED, format!("there is no `{}`", place.display())))?;
+    let revoked = walk::trusted_bytes(TRUSTED, &wanted.revoked_signers, SIGNERS_MAX)?;
     let name = wanted.revoked_signers.to_string_lossy();
     let revoked = revoked.as_ref().map(|text| (text.as_slice(), name.as_ref()));
     Signers::parse(&allowed, &place.to_string_lossy(), revoked)
-}
-
-/// All of a file that only root can have written; `None` where there is none.
-fn trusted(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
-    const RULE: &str = "signatures.trusted";
-    let Some((file, _)) = walk::trusted(RULE, path)? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| {
-        Refusal::new(RULE, format!("`{}` cannot be read: {}", path.display(), plain(&e)))
-    })?;
-    if bytes.len() as u64 > max {
-        let why = format!("`{}` is longer than {max} bytes", path.display());
-        return Err(Refusal::new(RULE, why).into());
-    }
-    Ok(Some(bytes))
 }

@@ -27,7 +27,7 @@ use uuid::Uuid;
 use super::walk;
 use super::xl::Live;
 use crate::domain::value::{FileName, Mac, Name};
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
 use crate::newfile::{Existing, Staged};
 use crate::policy::{Refusal, Usage};
@@ -274,10 +274,7 @@ impl Store {
     /// Remove a domain's directory, which nobody else is at.
     fn discard(&self, directory: &Path) -> Result<()> {
         let fail = |e: &io::Error| Failure::host("cannot remove", directory, e);
-        let mut name = [0; 8];
-        let filled = rustix::rand::getrandom(&mut name, rustix::rand::GetRandomFlags::empty());
-        filled.map_err(|e| fail(&e.into()))?;
-        let gone = self.domains().join(format!("{GONE}{:016x}", u64::from_le_bytes(name)));
+        let gone = self.domains().join(format!("{GONE}{}", random_uuid()?));
         fs::rename(directory, &gone).map_err(|e| fail(&e))?;
         match fs::remove_dir_all(&gone) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(fail(&e)),
@@ -391,4 +388,15 @@ fn read(directory: &Path) -> Result<Option<Record>> {
     file.take(RECORD_MAX).read_to_end(&mut bytes).map_err(|e| fail(&e))?;
     let read = serde_json::from_slice(&bytes);
     read.map(Some).map_err(|e| Failure::new(format!("`{}`: {e}", path.display())))
+}
+
+/// A UUID that nobody can know before.
+pub(super) fn random_uuid() -> Result<Uuid> {
+    let mut bytes = [0; 16];
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .map_err(|e| Failure::new(format!("no random numbers: {}", plain(&e.into()))))?;
+    if filled < bytes.len() {
+        return Err(Failure::new("no random numbers: too few bytes"));
+    }
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
 }

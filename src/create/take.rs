@@ -48,7 +48,7 @@ pub(super) fn take(open: Open, place: &Place, progress: Progress) -> Result<()> 
 /// Compare the digest of an open file.
 ///
 /// # Errors
-/// By the rule `bundle.digest`.
+/// By the rules `bundle.digest`, and `bundle.length` where it becomes shorter.
 pub(super) fn compare(
     name: &str,
     file: &File,
@@ -56,7 +56,19 @@ pub(super) fn compare(
     said: Digest,
     progress: Progress,
 ) -> Result<()> {
-    let found = digest(name, file, len, progress)?;
+    let bar = progress.bar("digest");
+    let found = tree::of(file, len, &|done| {
+        bar.set(done, len);
+        interrupt::check_io()
+    });
+    interrupt::check()?;
+    let found = found.map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            let why = format!("`{name}` became shorter than {len} bytes");
+            Refusal::new("bundle.length", why).into()
+        }
+        _ => Failure::new(format!("cannot read `{name}`: {}", plain(&e))),
+    })?;
     if found != said {
         let why = format!("`{name}` is {found}, the manifest says {said}");
         return Err(Refusal::new("bundle.digest", why)
@@ -64,26 +76,6 @@ pub(super) fn compare(
             .into());
     }
     Ok(())
-}
-
-/// The digest of an open file.
-///
-/// # Errors
-/// Where it cannot be read, or becomes shorter.
-pub(super) fn digest(name: &str, file: &File, len: u64, progress: Progress) -> Result<Digest> {
-    let bar = progress.bar("digest");
-    let found = tree::of(file, len, &|_| {
-        if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
-    });
-    interrupt::check()?;
-    bar.set(len, len);
-    found.map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            Refusal::new("bundle.length", format!("`{name}` became shorter than {len} bytes"))
-                .into()
-        }
-        _ => Failure::new(format!("cannot read `{name}`: {}", plain(&e))),
-    })
 }
 
 fn unread(name: &str, error: &Error) -> Failure {

@@ -10,6 +10,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
@@ -168,6 +169,26 @@ pub fn trusted(rule: &'static str, path: &Path) -> Result<Option<(File, Stat)>, 
     let (directory, place) = stack.pop().expect("the root stays");
     let found = stat(&directory, &place)?;
     reopened(rule, &directory, &place, &found).map(Some)
+}
+
+/// All of the file `path`, as [`trusted`] finds it; `None` where there is no such file.
+///
+/// # Errors
+/// By `rule`, also where it is longer than `max` bytes.
+pub fn trusted_bytes(
+    rule: &'static str,
+    path: &Path,
+    max: u64,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let Some((file, _)) = trusted(rule, path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| {
+        Refusal::new(rule, format!("`{}` cannot be read: {}", path.display(), plain(&e)))
+    })?;
+    if bytes.len() as u64 > max {
+        return Err(Refusal::new(rule, format!("`{}` is longer than {max} bytes", path.display())));
+    }
+    Ok(Some(bytes))
 }
 
 fn names(path: &Path) -> Vec<OsString> {

@@ -1,19 +1,28 @@
-//! What a bundle's manifest says of its domain, for whoever wants to have it in another language.
+//! A bundle's manifest: where it lies, and what it says of the domain, for whoever wants to have that in another language.
 //!
 //! Only what is needed is read, and it is checked: [`Domain`] holds its values to the rules of the configuration.
 //! Digests and signatures are not looked at: whoever starts a domain with a privilege reads the manifest another way.
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::xl::Domain;
 use crate::failure::{Failure, Result};
 
+/// Its name in a bundle.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Its signatures, of OpenSSH and of minisign.
+pub const SIGNATURES: [&str; 2] = ["manifest.json.sig", "manifest.json.minisig"];
+
 /// The longest manifest that is read, in bytes.
-const MANIFEST_MAX: u64 = 16 << 20;
+pub const MANIFEST_MAX: u64 = 16 << 20;
+
+/// The way out for whoever has named something else.
+const NO_BUNDLE: &str = "name the directory that `autoxen prepare -o` has made";
 
 /// The format that this version reads.
 const FORMAT: u32 = 1;
@@ -48,18 +57,27 @@ impl Manifest {
     /// # Errors
     /// Where there is none that this version reads.
     pub fn read(bundle: &Path) -> Result<Self> {
-        let path = bundle.join("manifest.json");
-        let hint = "name the directory that `autoxen prepare -o` has made";
-        let cannot_read = |e| Failure::host("cannot read", &path, &e).hint(hint);
-        let file = File::open(&path).map_err(cannot_read)?;
-        let mut bytes = Vec::new();
-        file.take(MANIFEST_MAX + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
-        let shown = path.display();
-        if bytes.len() as u64 > MANIFEST_MAX {
-            return Err(Failure::new(format!("`{shown}` is longer than 16 MiB")).hint(hint));
-        }
-        Self::parse(&bytes).map_err(|why| Failure::new(format!("`{shown}` {why}")).hint(hint))
+        let (path, bytes) = bytes_in(bundle)?;
+        let refused = |why| Failure::new(format!("`{}` {why}", path.display())).hint(NO_BUNDLE);
+        Self::parse(&bytes).map_err(refused)
     }
+}
+
+/// The path and the bytes of the manifest in the directory `bundle`.
+///
+/// # Errors
+/// Where there is none, or it is too long.
+pub fn bytes_in(bundle: &Path) -> Result<(PathBuf, Vec<u8>)> {
+    let path = bundle.join(MANIFEST);
+    let cannot_read = |e| Failure::host("cannot read", &path, &e).hint(NO_BUNDLE);
+    let file = File::open(&path).map_err(cannot_read)?;
+    let mut bytes = Vec::new();
+    file.take(MANIFEST_MAX + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    if bytes.len() as u64 > MANIFEST_MAX {
+        let why = format!("`{}` is longer than 16 MiB", path.display());
+        return Err(Failure::new(why).hint(NO_BUNDLE));
+    }
+    Ok((path, bytes))
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ impl Stocks<'_> {
         let bar = self.search.progress.bar("sha256");
         let result = digest::sha256(&mut file.reader(), &mut |done| {
             bar.set(done, file.len());
-            if interrupt::asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+            interrupt::check_io()
         });
         interrupt::check()?;
         let fail = |e| finding(url, file.path(), &imgfmt::Error::io("cannot read it", e));

@@ -66,10 +66,7 @@ pub(super) fn vouch(
     let bar = search.progress.bar("verify");
     let checked = vouched.check(image, &|done| {
         bar.set(done, image.len());
-        match interrupt::asked() {
-            true => Err(std::io::ErrorKind::Interrupted.into()),
-            false => Ok(()),
-        }
+        interrupt::check_io()
     });
     interrupt::check()?;
     match checked {

@@ -9,12 +9,13 @@ use super::disks::Layout;
 use super::known::Known;
 use super::{BootFile, BootSource, Disk, Options, Source};
 use crate::diagnostic::Diagnostic;
+use crate::domain::bundle::{MANIFEST, SIGNATURES};
 use crate::domain::value::{self, Bootloader, Bridge, CommandLine, FileName, HostPath, Mac, Name};
 use crate::domain::xl;
 use crate::xmf::model::{Document, GuestType, Network, WhenDone};
 
 /// File names that the bundle needs for itself.
-const RESERVED: [&str; 2] = ["domain.cfg", "manifest.json"];
+const RESERVED: [&str; 4] = ["domain.cfg", MANIFEST, SIGNATURES[0], SIGNATURES[1]];
 
 /// The domain's name: the document's, or one made of the file's name.
 pub(super) fn name(document: &Document, options: &Options) -> Result<Name, Diagnostic> {

@@ -1,16 +1,12 @@
 //! The parts of a bundle's manifest that say where results are. Whoever has the bundle may have changed it.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::domain::bundle;
 use crate::domain::value::FileName;
 use crate::failure::{Failure, Result};
-
-/// The longest manifest that is read, in bytes.
-const MANIFEST_MAX: u64 = 64 << 20;
 
 /// What a bundle says of its results.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,19 +44,13 @@ struct Results {
 }
 
 impl Bundle {
-    /// Read the manifest in the directory `bundle`.
+    /// Read the manifest in this directory.
     ///
     /// # Errors
     /// Where there is none that this version reads.
-    pub fn read(bundle: &Path) -> Result<Self> {
-        let path = bundle.join("manifest.json");
+    pub fn read(directory: &Path) -> Result<Self> {
         let no_bundle = "name the directory that `autoxen prepare -o` has made";
-        let file = File::open(&path)
-            .map_err(|e| Failure::host("cannot read", &path, &e).hint(no_bundle))?;
-        let mut bytes = Vec::new();
-        file.take(MANIFEST_MAX)
-            .read_to_end(&mut bytes)
-            .map_err(|e| Failure::host("cannot read", &path, &e).hint(no_bundle))?;
+        let (path, bytes) = bundle::bytes_in(directory)?;
         let shown = path.display();
         let read: Self = serde_json::from_slice(&bytes).map_err(|e| {
             Failure::new(format!("`{shown}` is no manifest of a bundle: {e}")).hint(no_bundle)

@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use super::manifest;
 use super::signers::SIGNATURE_MAX;
 use super::{Namespace, Refusal, Signer, Signers};
+use crate::domain::bundle::{MANIFEST, MANIFEST_MAX};
 use crate::failure::{Failure, plain};
-
-/// The most bytes of a bundle's `manifest.json`.
-const BUNDLE_MAX: u64 = 16 << 20;
 
 /// What is signed, and the signatures of it.
 #[derive(Clone, Debug)]
@@ -95,7 +93,7 @@ impl Signed {
     /// # Errors
     /// [`Refusal::Unsigned`] where there is none.
     pub fn of_bundle(path: &Path) -> Result<Self, Error> {
-        Self::read(Namespace::Bundle, &path.join("manifest.json"), BUNDLE_MAX)
+        Self::read(Namespace::Bundle, &path.join(MANIFEST), MANIFEST_MAX)
     }
 
     fn read(namespace: Namespace, path: &Path, limit: u64) -> Result<Self, Error> {
@@ -134,9 +132,9 @@ impl Signed {
 /// # Errors
 /// [`Refusal::Unsigned`] where there is none.
 pub fn read_bundle_manifest(path: &Path) -> Result<Vec<u8>, Error> {
-    let path = path.join("manifest.json");
+    let path = path.join(MANIFEST);
     let none = || Refusal::Unsigned(format!("`{}`", path.display()));
-    Ok(read(&path, BUNDLE_MAX, "manifest")?.ok_or_else(none)?)
+    Ok(read(&path, MANIFEST_MAX, "manifest")?.ok_or_else(none)?)
 }
 
 /// The bytes of the file `path`; `None` where there is none.

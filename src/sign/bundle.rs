@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::Refusal;
 use super::beside::Error;
 use crate::digest::tree::{self, Digest, Step};
+use crate::domain::bundle::{MANIFEST, SIGNATURES};
 
 /// A file of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,9 +91,8 @@ pub fn listed(manifest: &[u8]) -> Result<Listed, Refusal> {
 /// [`Refusal::BundleFile`] with one that does; those of the host.
 pub fn check_names(directory: &Path, files: &[BundleFile]) -> Result<(), Error> {
     let host = |source| Error::Host { path: directory.into(), source };
-    let own = ["manifest.json", "manifest.json.sig", "manifest.json.minisig"];
-    let known: BTreeSet<&str> =
-        own.into_iter().chain(files.iter().map(|file| file.name.as_str())).collect();
+    let own = [MANIFEST].into_iter().chain(SIGNATURES);
+    let known: BTreeSet<&str> = own.chain(files.iter().map(|file| file.name.as_str())).collect();
     for entry in fs::read_dir(directory).map_err(host)? {
         let name = entry.map_err(host)?.file_name();
         if !name.to_str().is_some_and(|name| known.contains(name)) {

@@ -55,7 +55,7 @@ impl Signer {
         }
     }
 
-    /// The same, as a rule.
+    /// [`Self::matches`], as a rule.
     ///
     /// # Errors
     /// [`Refusal::WrongSigner`].
