@@ -9,8 +9,10 @@
 //!                              lets nobody else use it (p = 1: write)
 //! ```
 //!
-//! `/proc/locks` has a line a lock, with the device and the inode; device numbers are hexadecimal:
-//! `3: OFDLCK ADVISORY  READ -1 fe:00:10145184 100 103`
+//! Of record locks the kernel says whether one is in the way (`F_GETLK`). `/proc/locks` is read for the name of a process
+//! alone, once it is known that there is one: to open it stops all taking of locks on the host until every processor has
+//! taken notice, which took 15 ms where an edit took 4. It has a line a lock, with the device and the inode; device numbers
+//! are hexadecimal: `3: FLOCK  ADVISORY  READ 4711 fe:00:10145184 0 EOF`
 //!
 //! What cannot be read (no `/proc`, no `/sys`) is taken as nobody: a check before the act is a courtesy, the lock is
 //! what counts.
@@ -20,6 +22,9 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 
 /// What the caller is going to do with the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +36,16 @@ pub(crate) enum Intent {
 }
 
 /// The byte that QEMU locks while it reads: 100 and permission 0.
-const QEMU_READS: u64 = 100;
+const QEMU_READS: i64 = 100;
 /// The byte that QEMU locks while it writes: 100 and permission 1.
-const QEMU_WRITES: u64 = 101;
+const QEMU_WRITES: i64 = 101;
 /// The byte that QEMU locks while nobody else may write: 200 and permission 1.
-const QEMU_FORBIDS_WRITE: u64 = 201;
+const QEMU_FORBIDS_WRITE: i64 = 201;
+
+/// Words of fcntl(2) as its structure holds them.
+const WRITE: i16 = F_WRLCK as i16;
+const NOBODY: i16 = F_UNLCK as i16;
+const FROM_START: i16 = SEEK_SET as i16;
 
 /// Who stands in the way of `intent` on `file` beside those who hold a `flock`, in words.
 pub(crate) fn occupant(file: &File, intent: Intent) -> Option<String> {
@@ -44,11 +54,14 @@ pub(crate) fn occupant(file: &File, intent: Intent) -> Option<String> {
 
 /// Who holds a `flock` on `file`, in words: `process 4711 (xl)`.
 pub(crate) fn flock_holder(file: &File) -> Option<String> {
-    let holder = locks_of(file)?.into_iter().find(|lock| lock.class == "FLOCK")?;
-    let name = fs::read_to_string(format!("/proc/{}/comm", holder.pid)).unwrap_or_default();
+    let inode = file.metadata().ok()?.ino();
+    let device = device_of(file)?;
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let holder = locks.lines().find_map(|line| flock_of(line, device, inode))?;
+    let name = fs::read_to_string(format!("/proc/{holder}/comm")).unwrap_or_default();
     Some(match name.trim() {
-        "" => format!("process {}", holder.pid),
-        name => format!("process {} ({name})", holder.pid),
+        "" => format!("process {holder}"),
+        name => format!("process {holder} ({name})"),
     })
 }
 
@@ -74,36 +87,22 @@ fn loop_device(file: &File, intent: Intent) -> Option<String> {
 }
 
 fn qemu(file: &File, intent: Intent) -> Option<String> {
-    let locks = locks_of(file)?;
-    let held = |byte| {
-        locks.iter().any(|lock| {
-            lock.class != "FLOCK" && lock.start <= byte && lock.end.is_none_or(|end| byte <= end)
-        })
-    };
-    if held(QEMU_WRITES) {
+    if is_held(file, QEMU_WRITES) {
         Some("QEMU, or a program that locks as it does, has it open for writing".into())
-    } else if intent == Intent::Write && (held(QEMU_READS) || held(QEMU_FORBIDS_WRITE)) {
+    } else if intent == Intent::Write
+        && (is_held(file, QEMU_READS) || is_held(file, QEMU_FORBIDS_WRITE))
+    {
         Some("QEMU, or a program that locks as it does, has it open".into())
     } else {
         None
     }
 }
 
-/// A line of `/proc/locks`.
-#[derive(Debug, PartialEq, Eq)]
-struct Lock {
-    class: String,
-    pid: i64,
-    start: u64,
-    /// The last byte; `None` up to the end of the file, wherever that is.
-    end: Option<u64>,
-}
-
-fn locks_of(file: &File) -> Option<Vec<Lock>> {
-    let inode = file.metadata().ok()?.ino();
-    let device = device_of(file)?;
-    let text = fs::read_to_string("/proc/locks").ok()?;
-    Some(text.lines().filter_map(|line| parse_lock(line, device, inode)).collect())
+/// Whether anybody else has a record lock on this byte.
+fn is_held(file: &File, byte: i64) -> bool {
+    // `l_pid` has to be 0.
+    let mut lock = flock { l_type: WRITE, l_whence: FROM_START, l_start: byte, l_len: 1, l_pid: 0 };
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != NOBODY
 }
 
 /// (major, minor) as the kernel knows the file system. On btrfs and overlayfs it is not what `stat` says.
@@ -119,42 +118,35 @@ fn device_of(file: &File) -> Option<(u64, u64)> {
     })
 }
 
-/// The lock that `line` tells of, where it is one on `inode` of `device` that is held and not only waited for.
-fn parse_lock(line: &str, device: (u64, u64), inode: u64) -> Option<Lock> {
+/// Who holds the `flock` that `line` tells of, where it is one on `inode` of `device` and not only waited for.
+fn flock_of(line: &str, device: (u64, u64), inode: u64) -> Option<i64> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     // A waiter's line has `->` before the class.
-    let class = fields.next().filter(|&class| class != "->")?;
-    let pid = fields.nth(2)?.parse().ok()?;
+    fields.next().filter(|&class| class == "FLOCK")?;
+    let holder = fields.nth(2)?.parse().ok()?;
     let mut id = fields.next()?.split(':');
     let major = u64::from_str_radix(id.next()?, 16).ok()?;
     let minor = u64::from_str_radix(id.next()?, 16).ok()?;
-    if (major, minor) != device || id.next()?.parse() != Ok(inode) {
-        return None;
-    }
-    let start = fields.next()?.parse().ok()?;
-    let end = fields.next()?.parse().ok();
-    Some(Lock { class: class.into(), pid, start, end })
+    ((major, minor) == device && id.next()?.parse() == Ok(inode)).then_some(holder)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::flock_of;
 
     #[test]
     fn a_line_of_proc_locks_is_read_with_a_hexadecimal_device() {
-        let line = "3: OFDLCK ADVISORY  READ -1 fe:0a:1014 100 103";
-        let lock = Lock { class: "OFDLCK".into(), pid: -1, start: 100, end: Some(103) };
-        assert_eq!(parse_lock(line, (254, 10), 1014), Some(lock));
-        assert_eq!(parse_lock(line, (254, 11), 1014), None);
-        assert_eq!(parse_lock(line, (254, 10), 1015), None);
+        let line = "3: FLOCK  ADVISORY  WRITE 4711 fe:0a:1014 0 EOF";
+        assert_eq!(flock_of(line, (254, 10), 1014), Some(4711));
+        assert_eq!(flock_of(line, (254, 11), 1014), None);
+        assert_eq!(flock_of(line, (254, 10), 1015), None);
     }
 
     #[test]
-    fn a_lock_to_the_end_has_no_end_and_a_waiter_holds_nothing() {
-        let held = "1: FLOCK  ADVISORY  WRITE 4711 00:10:7 0 EOF";
-        let lock = Lock { class: "FLOCK".into(), pid: 4711, start: 0, end: None };
-        assert_eq!(parse_lock(held, (0, 16), 7), Some(lock));
+    fn a_waiter_holds_nothing_and_a_record_lock_is_another_thing() {
         let waiter = "1: -> FLOCK  ADVISORY  WRITE 4712 00:10:7 0 EOF";
-        assert_eq!(parse_lock(waiter, (0, 16), 7), None);
+        assert_eq!(flock_of(waiter, (0, 16), 7), None);
+        let record = "3: OFDLCK ADVISORY  READ -1 00:10:7 100 103";
+        assert_eq!(flock_of(record, (0, 16), 7), None);
     }
 }
