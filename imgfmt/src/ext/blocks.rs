@@ -3,11 +3,13 @@
 //! Every reader is written once, against [`Blocks`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::error::Result;
 use crate::ext::geometry::Geometry;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::Superblock;
+use crate::ext::recall::Recall;
 
 /// Blocks of one file system.
 pub(crate) trait Blocks {
@@ -22,4 +24,14 @@ pub(crate) trait Blocks {
 
     /// Fill `buf`, whole blocks, from `first` on.
     fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()>;
+
+    /// Some bytes of a block of group descriptors or inodes.
+    fn read_part(&self, block: BlockNr, part: Range<usize>) -> Result<Vec<u8>> {
+        Ok(self.read_block(block)?[part].to_vec())
+    }
+
+    /// What was seen, where nothing changes.
+    fn recall(&self) -> Option<&Recall> {
+        None
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use zerocopy::FromBytes;
 
@@ -17,6 +18,7 @@ use crate::ext::geometry::Geometry;
 use crate::ext::journal::{self, Copy, Recovery};
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, STATE_ERROR, STATE_VALID, Superblock};
+use crate::ext::recall::Recall;
 use crate::volume::Volume;
 
 /// An ext2, ext3 or ext4 file system, opened for reading.
@@ -25,6 +27,7 @@ pub struct Fs<'a> {
     geometry: Geometry,
     superblock: Box<Superblock>,
     recovery: Option<Recovery>,
+    recall: Recall,
 }
 
 /// Which of the family a file system is.
@@ -107,7 +110,8 @@ impl<'a> Fs<'a> {
             _ => Error::io("ext superblock", e),
         })?;
         let (superblock, geometry) = checked(&bytes, &volume)?;
-        let mut fs = Self { volume, geometry, superblock, recovery: None };
+        let recall = Recall::default();
+        let mut fs = Self { volume, geometry, superblock, recovery: None, recall };
         if fs.geometry.features.incompat.contains(Incompat::NEEDS_RECOVERY) {
             fs.replay()?;
         }
@@ -124,6 +128,8 @@ impl<'a> Fs<'a> {
         }
         let block_size = self.geometry.block_size;
         self.recovery = Some(Recovery::new(self, self.volume.len() / block_size as u64)?);
+        // What was seen so far was seen without the log.
+        self.recall = Recall::default();
         let block = self.read_block(self.geometry.superblock_block())?;
         let offset = if block_size == 1024 { 0 } else { 1024 };
         let (mut superblock, geometry) =
@@ -136,6 +142,7 @@ impl<'a> Fs<'a> {
         let recovery = self.recovery.as_ref().expect("made above");
         if let Some(outcome) = recovery.replay_fast_commits(self)? {
             self.recovery.as_mut().expect("made above").set_fast_commits(outcome);
+            self.recall = Recall::default();
         }
         Ok(())
     }
@@ -264,5 +271,14 @@ impl Blocks for Fs<'_> {
 
     fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()> {
         self.read_at(first, buf)
+    }
+
+    fn read_part(&self, block: BlockNr, part: Range<usize>) -> Result<Vec<u8>> {
+        let bytes = self.recall.block(block, || Ok(self.read_block(block)?.into_owned()))?;
+        Ok(bytes[part].to_vec())
+    }
+
+    fn recall(&self) -> Option<&Recall> {
+        Some(&self.recall)
     }
 }

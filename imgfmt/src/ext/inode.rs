@@ -106,9 +106,12 @@ pub(crate) fn read(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
 
 /// The inode `nr`, be it in use or not, its checksum checked.
 pub(crate) fn read_any(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
+    if let Some(inode) = blocks.recall().and_then(|recall| recall.inode(nr)) {
+        return Ok(inode);
+    }
     let geometry = blocks.geometry();
     let (block, offset) = location(blocks, nr)?;
-    let bytes = blocks.read_block(block)?[offset..offset + geometry.inode_size].to_vec();
+    let bytes = blocks.read_part(block, offset..offset + geometry.inode_size)?;
     let inode = Inode { nr, bytes };
     let extra = usize::from(inode.extra_isize());
     if extra > geometry.inode_size - BASE_LEN || !extra.is_multiple_of(4) {
@@ -116,6 +119,9 @@ pub(crate) fn read_any(blocks: &impl Blocks, nr: InodeNr) -> Result<Inode> {
     }
     if geometry.inode_csum && !inode.checksum_holds(geometry) {
         return Err(corrupt(nr, "checksum is wrong"));
+    }
+    if let Some(recall) = blocks.recall() {
+        recall.keep_inode(&inode);
     }
     Ok(inode)
 }

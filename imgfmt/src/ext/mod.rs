@@ -93,6 +93,7 @@ mod ondisk;
 mod ops;
 mod orphan;
 mod path;
+mod recall;
 mod space;
 mod xattr;
 

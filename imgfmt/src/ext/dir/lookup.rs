@@ -59,6 +59,9 @@ pub(crate) fn for_each(
 
 /// Where a name stands, and what it leads to: by the hash tree where there is one.
 pub(crate) fn locate(blocks: &impl Blocks, dir: &Inode, name: &[u8]) -> Result<Option<Place>> {
+    if let Some(seen) = blocks.recall().and_then(|recall| recall.name(dir.nr(), name)) {
+        return Ok(seen);
+    }
     if let Some(found) = htree::locate(blocks, dir, name)? {
         return Ok(found);
     }

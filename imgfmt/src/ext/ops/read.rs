@@ -195,11 +195,14 @@ fn read_dir(blocks: &impl Blocks, path: &Path) -> Result<Vec<DirEntry>> {
 /// The names in a directory.
 pub(super) fn entries(blocks: &impl Blocks, dir: &Inode) -> Result<Vec<DirEntry>> {
     let mut names = Vec::new();
-    dir::for_each(blocks, dir, |_, entry, nr| {
-        names.push((entry.name.to_vec(), entry.file_type, nr));
+    dir::for_each(blocks, dir, |lblk, entry, nr| {
+        names.push((entry.name.to_vec(), entry.file_type, dir::Place { lblk, nr }));
         true
     })?;
-    let entry = |(name, file_type, nr)| {
+    if let Some(recall) = blocks.recall() {
+        recall.keep_names(dir.nr(), names.iter().map(|(name, _, place)| (&name[..], *place)));
+    }
+    let entry = |(name, file_type, dir::Place { nr, .. })| {
         let kind = match FileType::from_dirent(file_type) {
             Some(kind) => kind,
             None => inode::read(blocks, nr)?.kind(),

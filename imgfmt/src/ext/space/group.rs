@@ -2,6 +2,8 @@
 //!
 //! Descriptors are read one by one, when they are asked for: opening a large volume reads none.
 
+use std::ops::Range;
+
 use zerocopy::FromBytes;
 
 use crate::error::{Error, Result};
@@ -22,21 +24,34 @@ pub(crate) struct GroupDesc {
 
 /// The descriptor of `group`, its checksum and its block numbers checked.
 pub(crate) fn read(blocks: &impl Blocks, group: GroupNr) -> Result<GroupDesc> {
-    let (block, offset) = blocks.geometry().desc_location(group);
-    checked(blocks, group, &blocks.read_block(block)?[offset..])
+    let geometry = blocks.geometry();
+    let (block, offset) = geometry.desc_location(group);
+    checked(blocks, group, &blocks.read_part(block, offset..offset + geometry.desc_size)?)
 }
 
-/// Every descriptor, in order. Each block of them is read once.
+/// Every descriptor, in order.
 pub(crate) fn for_each(blocks: &impl Blocks, mut f: impl FnMut(GroupDesc)) -> Result<()> {
+    for_range(blocks, 0..blocks.geometry().group_count, |desc| {
+        f(desc);
+        Ok(())
+    })
+}
+
+/// The descriptors of `groups`, in order. Each block of them is read once.
+fn for_range(
+    blocks: &impl Blocks,
+    groups: Range<u32>,
+    mut f: impl FnMut(GroupDesc) -> Result<()>,
+) -> Result<()> {
     let geometry = blocks.geometry();
     let mut last = None;
-    for group in (0..geometry.group_count).map(GroupNr) {
+    for group in groups.map(GroupNr) {
         let (block, offset) = geometry.desc_location(group);
         let bytes = match last.take() {
             Some((held, bytes)) if held == block => bytes,
             _ => blocks.read_block(block)?,
         };
-        f(checked(blocks, group, &bytes[offset..])?);
+        f(checked(blocks, group, &bytes[offset..])?)?;
         last = Some((block, bytes));
     }
     Ok(())
@@ -133,15 +148,14 @@ pub(crate) fn check_not_metadata(blocks: &impl Blocks, first: BlockNr, count: u6
     let flex = geometry.groups_per_flex;
     let flex_start = from.0 - from.0 % flex;
     let flex_end = (u64::from(to.0) / u64::from(flex) + 1) * u64::from(flex);
-    for group in flex_start..u32::try_from(flex_end).unwrap_or(u32::MAX).min(geometry.group_count) {
-        let desc = read(blocks, GroupNr(group))?;
-        for (start, len) in desc.own_blocks(geometry) {
-            if overlaps(first.0, end, start.0, len) {
-                return Err(in_use(first, count, &format!("tables of group {group}")));
-            }
+    let flex_end = u32::try_from(flex_end).unwrap_or(u32::MAX).min(geometry.group_count);
+    for_range(blocks, flex_start..flex_end, |desc| {
+        let mut own = desc.own_blocks(geometry).into_iter();
+        match own.find(|(start, len)| overlaps(first.0, end, start.0, *len)) {
+            Some(_) => Err(in_use(first, count, &format!("tables of group {}", desc.group))),
+            None => Ok(()),
         }
-    }
-    Ok(())
+    })
 }
 
 fn overlaps(start: u64, end: u64, other: u64, other_len: u64) -> bool {
