@@ -1,7 +1,8 @@
 //! An edit of an image where it stands, such that no crash leaves it half done.
 //!
 //! An [`InPlace`] is what is to be written, in steps: a value, made without touching the image. Between two steps all is
-//! synced, so that a crash finds every earlier step whole, and of one step any part. Whoever comes next (the kernel,
+//! synced, so that a crash finds every earlier step whole, and of one step any part. The last step of a journalled edit is
+//! left to the host: the edit is on the disk by then, and a mark that is still there has an empty log. Whoever comes next (the kernel,
 //! `e2fsck`, this library) brings that back to *before* or *after*, never to something between, by one of two
 //! [`Guard`]s: the journal of the file system that is edited, or an undo file beside the image.
 //!
@@ -130,15 +131,21 @@ impl InPlace {
             let undo = undo::encode(disk, &self.steps[self.free_steps..])?;
             disk.keep_undo(&undo)?;
         }
-        for step in self.steps.iter().filter(|step| !step.is_empty()) {
+        let steps: Vec<&Changes> = self.steps.iter().filter(|step| !step.is_empty()).collect();
+        for (number, step) in steps.iter().enumerate() {
+            if number > 0 {
+                disk.sync()?;
+            }
             for (offset, bytes) in step.iter() {
                 disk.write_at(offset, bytes)?;
             }
-            disk.sync()?;
         }
         match self.guard {
             Guard::Journal => Ok(()),
-            Guard::Undo => disk.drop_undo(),
+            Guard::Undo => {
+                disk.sync()?;
+                disk.drop_undo()
+            }
         }
     }
 }

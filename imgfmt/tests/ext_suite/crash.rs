@@ -98,6 +98,10 @@ pub(crate) fn steps(bytes: &[u8], edit: &InPlace) -> Vec<Step> {
     edit.apply(&mut recorder).expect("a recorder takes everything");
     let (mut synced, mut now) = (bytes.to_vec(), bytes.to_vec());
     let (mut steps, mut undo) = (Vec::new(), None);
+    // What is left to the host is on the disk some time later.
+    if matches!(recorder.events.last(), Some(Event::Write(..))) {
+        recorder.events.push(Event::Sync);
+    }
     for event in recorder.events {
         match event {
             Event::Write(offset, new) => {

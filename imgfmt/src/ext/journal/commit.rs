@@ -1,4 +1,5 @@
-//! An edit as a transaction in the image's own log, in steps of which each is synced before the next.
+//! An edit as a transaction in the image's own log, in steps of which each is synced before the next. Nobody waits for the
+//! last one: the edit is on the disk from step 4 on, and a mark that stays has an empty log behind it.
 //!
 //! ```text
 //!    what is written                                            what a crash in this step leaves
