@@ -48,7 +48,7 @@ impl Changes {
     }
 
     /// (offset, how many), both in bytes, in rising order.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+    pub fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.iter().map(|(offset, bytes)| (offset, bytes.len() as u64))
     }
 

@@ -51,6 +51,7 @@
 //! copy_sparse(&stock, &std::fs::File::create(&copy)?, &mut |_, _| ControlFlow::Continue(()))?;
 //! let mut image = ImageMut::open(&copy)?;
 //! image.commit(&changes)?;
+//! image.sync()?;
 //!
 //! // Where no crash may leave the image half edited:
 //! let edit = {

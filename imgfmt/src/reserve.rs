@@ -1,17 +1,16 @@
-//! Host blocks, reserved before a mapped write.
+//! Host blocks, reserved before a write.
 //!
-//! A write through a map into a hole of a sparse file needs a host block at that moment. On a full host there is none,
-//! and the kernel has no error code to give to a store instruction: it sends SIGBUS. So every page that will be touched
-//! gets its block first, by a call that can fail. Nothing here changes what the file holds: a reserved hole still reads
-//! as zeros, and when the host is full the holes reserved so far are punched out again.
+//! A write into a hole of a sparse file needs a host block at that moment, and a full host has none: the edit would be half
+//! done. So every page that will be touched gets its block first. Nothing here changes what the file holds: a reserved hole
+//! still reads as zeros, and when the host is full the holes reserved so far are punched out again.
 //!
 //! Three kinds of host file system:
 //!
 //! ```text
-//! ext4, xfs, tmpfs…       fallocate                      blocks are there: the map may be written
+//! ext4, xfs, tmpfs…       fallocate                      blocks are there
 //! ext2, ext3, nfs3…       no fallocate: the same bytes are read and written back, then synced
-//! btrfs, zfs, bcachefs    fallocate promises nothing for blocks in use, since each write goes to a new place:
-//!                         the same bytes are written back, and the change goes by pwrite, which can fail
+//! btrfs, zfs, bcachefs    fallocate promises nothing for blocks in use, since each write goes to a new place: the same
+//!                         bytes are written back, which shows that there is some room
 //! ```
 
 #![forbid(unsafe_code)]
@@ -28,20 +27,9 @@ use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::host;
 
-/// How the change may be written once its blocks are reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Through the map.
-    Map,
-    /// With `pwrite`: this host can run out of room even where a block is in use.
-    Pwrite,
-}
-
 /// Room on the host for a change.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    /// How the change may be written.
-    pub(crate) way: Way,
     holes: Vec<Range<u64>>,
 }
 
@@ -81,7 +69,7 @@ pub(crate) fn reserve(file: &File, runs: &[Range<u64>]) -> Result<Reservation> {
     let mut holes = Vec::new();
     let outcome = reserve_all(file, runs, &mut holes);
     match outcome {
-        Ok(way) => Ok(Reservation { way, holes }),
+        Ok(()) => Ok(Reservation { holes }),
         Err(error) => {
             punch(file, &holes);
             Err(host::write_error(file, &format!("the change needs {needed} bytes"), error))
@@ -96,7 +84,7 @@ impl Reservation {
     }
 }
 
-fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) -> io::Result<Way> {
+fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) -> io::Result<()> {
     let rewrites = copies_on_write(file);
     let mut written_back = false;
     for run in runs {
@@ -110,7 +98,7 @@ fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) ->
     if written_back {
         file.sync_data()?;
     }
-    Ok(if rewrites { Way::Pwrite } else { Way::Map })
+    Ok(())
 }
 
 /// `false` where the host cannot allocate.

@@ -13,7 +13,8 @@
 //! let mut fs = imgfmt::fat::Fs::open(imgfmt::Volume::whole(&image))?;
 //! fs.write("loader.conf".as_ref(), b"timeout 0\n", 1_795_437_908)?;
 //! let changes = fs.into_changes()?;
-//! image.commit(&changes)
+//! image.commit(&changes)?;
+//! image.sync()
 //! # }
 //! ```
 
