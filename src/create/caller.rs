@@ -7,13 +7,11 @@
 //! What is opened for the user is opened with the user's own rights ([`Caller::with_rights`]): root's would turn a link, a
 //! name or a group's right into a way to read what others have closed.
 
-use std::ffi::CString;
-use std::fmt::Display;
-
-use nix::unistd::{self, Group};
+use nix::unistd;
 use rustix::process::Gid;
 use rustix::thread::set_thread_groups;
 
+use super::account::{Account, names_of};
 use crate::failure::{Failure, Result};
 use crate::policy::User;
 
@@ -36,25 +34,17 @@ impl Caller {
             return Err(Failure::new("only root may act on domains")
                 .hint("start it by sudo, as your administrator allows it: `sudo autoxen …`"));
         }
-        let mut asking: Vec<unistd::User> = Vec::new();
+        let mut asking: Vec<Account> = Vec::new();
         for (name, is_number) in [("SUDO_UID", true), ("PKEXEC_UID", true), ("DOAS_USER", false)] {
             let Some(value) = variable(name) else { continue };
-            let user = if is_number { by_number(&value) } else { by_name(&value) };
+            let user = if is_number { by_number(&value)? } else { Account::named(&value)? };
             let user = user.ok_or_else(|| unknown(name, &value))?;
-            if !user.uid.is_root() && asking.iter().all(|other| other.uid != user.uid) {
+            if user.uid != 0 && asking.iter().all(|other| other.uid != user.uid) {
                 asking.push(user);
             }
         }
         match asking.as_slice() {
-            [] => match rustix::process::getuid() {
-                own if own.is_root() => {
-                    Self::of(by_number("0").ok_or_else(|| unknown("uid", "0"))?)
-                }
-                own => {
-                    let own = own.as_raw().to_string();
-                    Self::of(by_number(&own).ok_or_else(|| unknown("uid", &own))?)
-                }
-            },
+            [] => Self::numbered(rustix::process::getuid().as_raw()),
             [user] => Self::of(user.clone()),
             [first, second, ..] => Err(Failure::new(format!(
                 "who asks? the environment names both `{}` and `{}`",
@@ -68,7 +58,7 @@ impl Caller {
     /// # Errors
     /// Where there is none.
     pub fn named(name: &str) -> Result<Self> {
-        Self::of(by_name(name).ok_or_else(|| unknown("user", name))?)
+        Self::of(Account::named(name)?.ok_or_else(|| unknown("user", name))?)
     }
 
     /// The user of this number.
@@ -76,24 +66,16 @@ impl Caller {
     /// # Errors
     /// Where there is none.
     pub fn numbered(uid: u32) -> Result<Self> {
-        let uid = uid.to_string();
-        Self::of(by_number(&uid).ok_or_else(|| unknown("uid", &uid))?)
+        let account = Account::numbered(uid)?;
+        Self::of(account.ok_or_else(|| unknown("uid", &uid.to_string()))?)
     }
 
-    fn of(user: unistd::User) -> Result<Self> {
-        let fail = |e: &dyn Display| Failure::new(format!("groups of user `{}`: {e}", user.name));
-        let name = CString::new(user.name.as_str()).map_err(|e| fail(&e))?;
-        let groups = unistd::getgrouplist(&name, user.gid).map_err(|e| fail(&e))?;
-        let mut names = Vec::new();
-        for group in &groups {
-            // A group that has no name cannot be in a policy either.
-            names.extend(Group::from_gid(*group).map_err(|e| fail(&e))?.map(|found| found.name));
-        }
-        Ok(Self {
-            user: User { uid: user.uid.as_raw(), name: user.name, groups: names },
-            gid: user.gid.as_raw(),
-            groups: groups.into_iter().map(unistd::Gid::as_raw).collect(),
-        })
+    fn of(account: Account) -> Result<Self> {
+        let groups = account.groups()?;
+        // A group that has no name cannot be in a policy either.
+        let names = names_of(&groups)?;
+        let Account { name, uid, gid } = account;
+        Ok(Self { user: User { uid, name, groups: names }, gid, groups })
     }
 
     /// Whether it is root itself.
@@ -140,16 +122,12 @@ impl Caller {
 
 /// The name of user `uid`, or the number where nobody has it.
 pub fn name_of(uid: u32) -> String {
-    by_number(&uid.to_string()).map_or_else(|| uid.to_string(), |user| user.name)
+    let account = Account::numbered(uid).ok().flatten();
+    account.map_or_else(|| uid.to_string(), |account| account.name)
 }
 
-fn by_number(text: &str) -> Option<unistd::User> {
-    let number = text.parse::<u32>().ok()?;
-    unistd::User::from_uid(unistd::Uid::from_raw(number)).ok()?
-}
-
-fn by_name(name: &str) -> Option<unistd::User> {
-    unistd::User::from_name(name).ok()?
+fn by_number(text: &str) -> Result<Option<Account>> {
+    text.parse().ok().map_or(Ok(None), Account::numbered)
 }
 
 fn unknown(what: &str, value: &str) -> Failure {

@@ -32,6 +32,7 @@
 //! What a guest reads where it lies (`images.directories`) is handed over by its path, so every directory of that path must
 //! be root's alone. Nothing of a guest's disks is parsed here; `bring home` copies bytes.
 
+mod account;
 pub mod bundle;
 pub mod caller;
 mod check;

@@ -184,7 +184,7 @@ fn both(child: &mut Child) -> io::Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// Nothing of the caller's. A group of its own: the terminal's ^C does not end it in the middle.
-fn clean(command: &mut Command) -> &mut Command {
+pub(super) fn clean(command: &mut Command) -> &mut Command {
     command.env_clear().envs(ENVIRONMENT).current_dir("/").process_group(0)
 }
 
