@@ -8,6 +8,7 @@ mod grow;
 mod image;
 mod image_build;
 mod inside;
+mod lazy;
 mod run;
 mod sign;
 mod transfer;
@@ -27,6 +28,7 @@ pub use inside::{
     CatArgs, ChmodArgs, ChownArgs, CpArgs, DiffArgs, EditArgs, EditVerb, LnArgs, LsArgs, MkdirArgs,
     MvArgs, ReadVerb, RmArgs, ScriptLine, TimeStyle,
 };
+use lazy::Lazy;
 pub use run::RunArgs;
 pub use sign::{
     KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs, SignArgs, SignersArgs, VerifyArgs,
@@ -139,47 +141,47 @@ pub enum Color {
 pub enum Command {
     /// Validate job descriptions (XMF) against the schema and the rules
     #[command(after_help = CHECK_EXAMPLES)]
-    Check(CheckArgs),
+    Check(Lazy<CheckArgs>),
     /// Show each edit, file and disk that `prepare` would make; write nothing
     #[command(after_help = PLAN_EXAMPLES)]
-    Plan(PlanArgs),
+    Plan(Lazy<PlanArgs>),
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
     #[command(after_help = PREPARE_EXAMPLES)]
-    Prepare(PrepareArgs),
+    Prepare(Lazy<PrepareArgs>),
     /// Prepare a job, start its guest, wait for its end, and bring its results home
     #[command(after_help = run::EXAMPLES)]
-    Run(RunArgs),
+    Run(Lazy<RunArgs>),
     /// Start the guest of a bundle, as the site's policy allows it (as root: the one privileged step)
     #[command(after_help = create::CREATE_EXAMPLES)]
-    Create(CreateArgs),
+    Create(Lazy<CreateArgs>),
     /// Wait until a domain has gone, and bring its results back into its bundle
     #[command(after_help = create::WAIT_EXAMPLES)]
-    Wait(WaitArgs),
+    Wait(Lazy<WaitArgs>),
     /// List the domains that you have created
     #[command(after_help = create::LIST_EXAMPLES)]
-    List(ListArgs),
+    List(Lazy<ListArgs>),
     /// End one of your domains at once
     #[command(after_help = create::DESTROY_EXAMPLES)]
-    Destroy(DestroyArgs),
+    Destroy(Lazy<DestroyArgs>),
     /// Look at the policy of a site: who may start what
     #[command(after_help = create::POLICY_EXAMPLES)]
-    Policy(PolicyArgs),
+    Policy(Lazy<PolicyArgs>),
     /// Take the results of a guest out of its bundle
     #[command(after_help = collect::EXAMPLES)]
-    Collect(CollectArgs),
+    Collect(Lazy<CollectArgs>),
     /// Print the configuration of a bundle's domain, for xl or for libvirt
     #[command(after_help = domain::EXAMPLES)]
-    Domain(DomainArgs),
+    Domain(Lazy<DomainArgs>),
     /// Make keys to sign with, and show them
-    Key(KeyArgs),
+    Key(Lazy<KeyArgs>),
     /// Sign an image or a bundle
     #[command(after_help = sign::SIGN_EXAMPLES)]
-    Sign(SignArgs),
+    Sign(Lazy<SignArgs>),
     /// Say who signed an image or a bundle, and whether it is whole
     #[command(after_help = sign::VERIFY_EXAMPLES)]
-    Verify(VerifyArgs),
+    Verify(Lazy<VerifyArgs>),
     /// Look into disk images, work inside them, and bring them back after a crash
-    Image(ImageArgs),
+    Image(Lazy<ImageArgs>),
     /// Print the completion script of a shell
     Completions {
         /// The shell

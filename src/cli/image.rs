@@ -9,6 +9,7 @@ use super::convert::{CONVERT_EXAMPLES, ImageConvertArgs};
 use super::grow::{GROW_EXAMPLES, ImageGrowArgs};
 use super::image_build::ImageBuildArgs;
 use super::inside::{EditVerb, ReadVerb};
+use super::lazy::Lazy;
 use super::transfer::{EXPORT_EXAMPLES, IMPORT_EXAMPLES, ImageExportArgs, ImageImportArgs};
 
 const INFO_EXAMPLES: &str = "\
@@ -93,27 +94,27 @@ pub struct ImageArgs {
 pub enum ImageCommand {
     /// Say what an image is: its partitions, and what each of them holds
     #[command(after_help = INFO_EXAMPLES)]
-    Info(ImageInfoArgs),
+    Info(Lazy<ImageInfoArgs>),
     /// List the kernels of a guest, or take one out with its ramdisk
     #[command(after_help = KERNEL_EXAMPLES)]
-    Kernel(ImageKernelArgs),
+    Kernel(Lazy<ImageKernelArgs>),
     /// Bring an image back after a crash: undo an interrupted edit, replay journals
     #[command(after_help = RECOVER_EXAMPLES)]
-    Recover(ImageRecoverArgs),
+    Recover(Lazy<ImageRecoverArgs>),
     /// Make a new image from archives, directories and container images
-    Build(Box<ImageBuildArgs>),
+    Build(Lazy<ImageBuildArgs>),
     /// Unpack an archive, a directory or a container image into a directory of an image
     #[command(after_help = IMPORT_EXAMPLES)]
-    Import(ImageImportArgs),
+    Import(Lazy<ImageImportArgs>),
     /// Pack a directory of an image into a tar archive
     #[command(after_help = EXPORT_EXAMPLES)]
-    Export(ImageExportArgs),
+    Export(Lazy<ImageExportArgs>),
     /// Enlarge an image, its last partition and the ext file system in it
     #[command(after_help = GROW_EXAMPLES)]
-    Grow(ImageGrowArgs),
+    Grow(Lazy<ImageGrowArgs>),
     /// Make a raw image of a qcow2 or compressed one, or a qcow2 of a raw one
     #[command(after_help = CONVERT_EXAMPLES)]
-    Convert(ImageConvertArgs),
+    Convert(Lazy<ImageConvertArgs>),
     /// Look inside, compare, or run a script
     #[command(flatten)]
     Read(ReadVerb),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use super::lazy::Lazy;
+
 /// How places are written, for every verb.
 macro_rules! with_places {
     ($text:literal) => {
@@ -176,16 +178,16 @@ Exit status: 0 done; 2 failed, and nothing has changed: the error names the line
 pub enum ReadVerb {
     /// List what is in a directory of an image
     #[command(after_help = LS_EXAMPLES, disable_help_flag = true)]
-    Ls(LsArgs),
+    Ls(Lazy<LsArgs>),
     /// Print files of an image
     #[command(after_help = CAT_EXAMPLES)]
-    Cat(CatArgs),
+    Cat(Lazy<CatArgs>),
     /// Compare two images, or directories in them
     #[command(after_help = DIFF_EXAMPLES)]
-    Diff(DiffArgs),
+    Diff(Lazy<DiffArgs>),
     /// Do what a script says in an image, all of it or nothing
     #[command(after_help = EDIT_EXAMPLES)]
-    Edit(EditArgs),
+    Edit(Lazy<EditArgs>),
 }
 
 /// Verbs that edit.
@@ -193,25 +195,25 @@ pub enum ReadVerb {
 pub enum EditVerb {
     /// Copy files into, out of or within images
     #[command(after_help = CP_EXAMPLES)]
-    Cp(CpArgs),
+    Cp(Lazy<CpArgs>),
     /// Make directories in an image
     #[command(after_help = MKDIR_EXAMPLES)]
-    Mkdir(MkdirArgs),
+    Mkdir(Lazy<MkdirArgs>),
     /// Remove files in an image
     #[command(after_help = RM_EXAMPLES)]
-    Rm(RmArgs),
+    Rm(Lazy<RmArgs>),
     /// Move or rename files in an image
     #[command(after_help = MV_EXAMPLES)]
-    Mv(MvArgs),
+    Mv(Lazy<MvArgs>),
     /// Make links in an image
     #[command(after_help = LN_EXAMPLES)]
-    Ln(LnArgs),
+    Ln(Lazy<LnArgs>),
     /// Change the mode of files in an image
     #[command(after_help = CHMOD_EXAMPLES)]
-    Chmod(ChmodArgs),
+    Chmod(Lazy<ChmodArgs>),
     /// Change owner and group of files in an image
     #[command(after_help = CHOWN_EXAMPLES, disable_help_flag = true)]
-    Chown(ChownArgs),
+    Chown(Lazy<ChownArgs>),
 }
 
 /// A line of a script.

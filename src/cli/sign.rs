@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::lazy::Lazy;
+
 /// Examples of `key new`.
 pub(super) const KEY_NEW_EXAMPLES: &str = "\
 Examples:
@@ -58,10 +60,10 @@ pub struct KeyArgs {
 pub enum KeyCommand {
     /// Make a key to sign with
     #[command(after_help = KEY_NEW_EXAMPLES)]
-    New(KeyNewArgs),
+    New(Lazy<KeyNewArgs>),
     /// Print a key's fingerprint, and its line for the file of allowed signers
     #[command(after_help = KEY_SHOW_EXAMPLES)]
-    Show(KeyShowArgs),
+    Show(Lazy<KeyShowArgs>),
 }
 
 /// Arguments of `key new`.

@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
 
 use super::places;
 use super::session::{self, Write};
@@ -32,9 +32,12 @@ pub(super) fn run(args: &EditArgs, talk: Talk) -> Result<ExitCode> {
         None => "standard input".to_owned(),
     };
     let text = read(args.file.as_deref(), &name)?;
+    let mut described = ScriptLine::command();
     let mut commands: Vec<(usize, EditVerb)> = Vec::new();
     for Line { number, words } in script::lines(&text, &name)? {
-        let line = ScriptLine::try_parse_from(words)
+        let line = described
+            .try_get_matches_from_mut(words)
+            .and_then(|mut matches| ScriptLine::from_arg_matches_mut(&mut matches))
             .map_err(|e| at_line(Failure::new(meaning(&e)), &name, number))?;
         commands.push((number, line.verb));
     }

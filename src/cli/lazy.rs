@@ -1,0 +1,50 @@
+//! Arguments of a verb that are described to clap only once that verb is typed: to describe those of all verbs takes longer
+//! than a small edit of an image.
+
+use std::ops::Deref;
+
+use clap::builder::Resettable;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// Arguments of one verb.
+#[derive(Clone, Debug)]
+pub struct Lazy<T>(Box<T>);
+
+impl<T> Deref for Lazy<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Lazy<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches(matches).map(|args| Self(Box::new(args)))
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
+        T::from_arg_matches_mut(matches).map(|args| Self(Box::new(args)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl<T: Args> Args for Lazy<T> {
+    fn augment_args(command: Command) -> Command {
+        command.defer(described::<T>)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        T::augment_args_for_update(command)
+    }
+}
+
+/// `command` with the arguments of `T`. What the verb is for was said where the verb is listed, and stays.
+fn described<T: Args>(command: Command) -> Command {
+    let about = Resettable::from(command.get_about().cloned());
+    let long_about = Resettable::from(command.get_long_about().cloned());
+    T::augment_args(command).about(about).long_about(long_about)
+}
