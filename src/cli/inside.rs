@@ -158,6 +158,7 @@ const EDIT_EXAMPLES: &str = with_places!(
 Examples:
   autoxen image edit root.img < script
   autoxen image edit --dry-run root.img -f script
+  cp stock.img job.img && autoxen image edit --no-sync job.img -f script
 
 A script has one command a line: cp, mkdir, rm, mv, ln, chmod or chown with their flags, quoted as in a shell; `#` begins a \
 comment. The image that is edited is not named: `:/PATH` is a place in it, and where no other could be meant, `/PATH` is too.
@@ -169,6 +170,10 @@ comment. The image that is edited is not named: `:/PATH` is a place in it, and w
 
 All of it is one transaction: every line has its effect, or none has, whatever ends the work. Files of the host are read \
 and never written. With --dry-run the edit is made and then forgotten.
+
+With --no-sync neither the journal nor an undo file guards the edit, and nothing waits until it is on the disk: it is over \
+sooner, and until the host has synced the file a crash of the host or a kill in the middle leaves an image that is neither \
+old nor new. An edit that is refused changes nothing, as ever.
 
 Exit status: 0 done; 2 failed, and nothing has changed: the error names the line."
 );
@@ -338,6 +343,9 @@ pub struct EditArgs {
     /// Do all but write
     #[arg(long)]
     pub dry_run: bool,
+    /// Write straight and do not wait for the disk: for a copy that can be made again
+    #[arg(long)]
+    pub no_sync: bool,
 }
 
 /// Arguments of `image cp`.

@@ -41,7 +41,11 @@ pub(super) fn run(args: &EditArgs, talk: Talk) -> Result<ExitCode> {
             .map_err(|e| at_line(Failure::new(meaning(&e)), &name, number))?;
         commands.push((number, line.verb));
     }
-    let write = if args.dry_run { Write::Forget } else { Write::Commit };
+    let write = match (args.dry_run, args.no_sync) {
+        (true, _) => Write::Forget,
+        (false, true) => Write::NoSync,
+        (false, false) => Write::Commit,
+    };
     let mut said = Said::default();
     session::edit(&image, write, |tree| {
         commands.iter().try_for_each(|(number, verb)| {

@@ -62,7 +62,7 @@ pub(super) fn run(args: &ImageImportArgs, talk: Talk) -> Result<ExitCode> {
             "image": image.file.display().to_string(),
             "path": path.display().to_string(),
             "entries": entries,
-            "guard": match guard { Guard::Journal => "journal", Guard::Undo => "undo" },
+            "guard": guard.map(|guard| match guard { Guard::Journal => "journal", Guard::Undo => "undo" }),
             "warnings": warnings,
         }))?;
     }

@@ -1,13 +1,13 @@
 //! An image, opened to be read or to be edited, with its tree.
 //!
 //! An edit is one transaction. It is made under a shared lock and written under an exclusive one, in place: through the
-//! journal, or, where there is none, with an undo file. Before it is written nothing changes; an error on the way there
-//! leaves all as it was.
+//! journal, or, where there is none, with an undo file, unless the user says that the image is a copy which can be made
+//! again. Before it is written nothing changes; an error on the way there leaves all as it was.
 
 use std::path::Path;
 
 use imgfmt::in_place::Guard;
-use imgfmt::{Error, Image, InPlace, ext, fat};
+use imgfmt::{Changes, Error, Image, InPlace, ext, fat};
 
 use super::open;
 use super::recover::check_writable;
@@ -29,6 +29,8 @@ pub(super) enum Write {
     Commit,
     /// It is, with an undo file where the journal has no room for it.
     CommitLarge,
+    /// It is, straight to its place, and the host syncs it when it likes: for a copy that can be made again.
+    NoSync,
     /// It is made, and then forgotten.
     Forget,
 }
@@ -116,12 +118,34 @@ pub(super) fn edit<R>(
     Ok(result)
 }
 
-/// The same, for what wants more than a tree; and what keeps the edit whole.
+/// An edit that is done, and not written.
+enum Made {
+    Guarded(InPlace),
+    Straight(Changes),
+}
+
+impl Made {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Guarded(edit) => edit.is_empty(),
+            Self::Straight(changes) => changes.is_empty(),
+        }
+    }
+
+    fn guard(&self) -> Option<Guard> {
+        match self {
+            Self::Guarded(edit) => Some(edit.guard()),
+            Self::Straight(_) => None,
+        }
+    }
+}
+
+/// The same, for what wants more than a tree; and what keeps the edit whole, where anything has to.
 pub(super) fn edit_volume<R>(
     name: &ImageName,
     write: Write,
     act: impl FnOnce(Edited<'_, '_, '_>) -> Result<R>,
-) -> Result<(R, Guard)> {
+) -> Result<(R, Option<Guard>)> {
     let now = epoch::now()?;
     let file = &name.file;
     let fail = |e| failure(file, &e);
@@ -137,7 +161,11 @@ pub(super) fn edit_volume<R>(
                 let now = u64::try_from(now).unwrap_or(0);
                 let mut tree = Fat { file, name: &shown, now, fs };
                 let result = act(Edited::Fat(&mut tree))?;
-                (result, InPlace::undo(tree.fs.into_changes().map_err(fail)?))
+                let changes = tree.fs.into_changes().map_err(fail)?;
+                match write {
+                    Write::NoSync => (result, Made::Straight(changes)),
+                    _ => (result, Made::Guarded(InPlace::undo(changes))),
+                }
             }
             false => {
                 let fs = ext::Fs::open(volume).map_err(fail)?;
@@ -145,8 +173,9 @@ pub(super) fn edit_volume<R>(
                 let mut tree = Ext { file, name: &shown, fs: tx };
                 let result = act(Edited::Ext(&mut tree))?;
                 let edit = match write {
-                    Write::CommitLarge => tree.fs.finish_in_place_or_undo(),
-                    Write::Commit | Write::Forget => tree.fs.finish_in_place(),
+                    Write::CommitLarge => tree.fs.finish_in_place_or_undo().map(Made::Guarded),
+                    Write::Commit | Write::Forget => tree.fs.finish_in_place().map(Made::Guarded),
+                    Write::NoSync => tree.fs.finish().map(Made::Straight),
                 };
                 (result, edit.map_err(|e| refused(file, &e))?)
             }
@@ -156,12 +185,16 @@ pub(super) fn edit_volume<R>(
     if write == Write::Forget || edit.is_empty() {
         return Ok((result, guard));
     }
-    if guard == Guard::Undo {
+    if guard == Some(Guard::Undo) {
         check_undo(file)?;
     }
     interrupt::check()?;
     let mut image = image.into_mut().map_err(fail)?;
-    image.commit_in_place(&edit).map_err(|e| unwritten(file, &e))?;
+    let written = match &edit {
+        Made::Guarded(edit) => image.commit_in_place(edit),
+        Made::Straight(changes) => image.commit(changes),
+    };
+    written.map_err(|e| unwritten(file, &e))?;
     Ok((result, guard))
 }
 
