@@ -1,19 +1,26 @@
 //! The directory that `prepare` makes: built under a temporary name beside its target, synced, then renamed, so that it
 //! exists whole or not at all.
 //!
+//! All is synced at once, at the end: most file systems put all that is new into one step of their log then, where a sync of
+//! each file on its own would be a step each.
+//!
 //! Dropping a [`Staging`] removes it with all that is in it. Only a process killed by SIGKILL, or a machine that loses
 //! power, leaves one behind: `.NAME.XXXXXX.partial`, safe to remove.
 
+use std::cmp::Reverse;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{Advice, CWD, RenameFlags};
 use tempfile::TempDir;
 
 use crate::failure::{Failure, Result};
 use crate::newfile::{PARTIAL, partial_prefix, sync_directory};
+
+/// What a file is at most that is written whole while nobody waits, in bytes.
+const SMALL: u64 = 1 << 20;
 
 /// A bundle in the making.
 #[derive(Debug)]
@@ -53,15 +60,34 @@ impl Staging {
         &self.target
     }
 
-    /// Write a small file of the bundle and sync it.
+    /// Write a small file of the bundle.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path().join(name);
-        fs::write(&path, bytes)
-            .and_then(|()| File::open(&path)?.sync_all())
-            .map_err(|e| Failure::host("cannot write", &self.target.join(name), &e))
+        let fail = |e| Failure::host("cannot write", &self.target.join(name), &e);
+        fs::write(self.path().join(name), bytes).map_err(fail)
     }
 
-    /// Put the bundle into its place. Its files are synced already; the directories are synced here.
+    /// Wait until all files are on the disk.
+    ///
+    /// # Errors
+    /// What the disk says to any of them.
+    pub fn sync(&self) -> Result<()> {
+        let fail = |e| Failure::host("cannot sync", &self.target, &e);
+        let mut files = Vec::new();
+        for entry in fs::read_dir(self.path()).map_err(fail)? {
+            let file = File::open(entry.map_err(fail)?.path()).map_err(fail)?;
+            files.push((file.metadata().map_err(fail)?.len(), file));
+        }
+        files.sort_by_key(|(len, _)| Reverse(*len));
+        for (len, file) in &files {
+            if *len <= SMALL {
+                // It does not do without, and the host begins to write at once: it has its blocks when the log is written.
+                let _unneeded = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
+            }
+        }
+        files.iter().try_for_each(|(_, file)| file.sync_all()).map_err(fail)
+    }
+
+    /// Put the bundle, whose files are synced, into its place. The directories are synced here.
     pub fn publish(self) -> Result<PathBuf> {
         let Self { directory, target } = self;
         sync_directory(directory.path())?;

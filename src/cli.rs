@@ -13,6 +13,7 @@ mod run;
 mod sign;
 mod transfer;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub use collect::CollectArgs;
@@ -214,6 +215,14 @@ pub struct JobArgs {
     /// The job description
     #[arg(value_name = "JOB.XML")]
     pub file: PathBuf,
+    /// What is said beside it
+    #[command(flatten)]
+    pub options: JobOptions,
+}
+
+/// What may be said beside a job description.
+#[derive(Debug, Args)]
+pub struct JobOptions {
     /// Boot this kernel of the host, whatever the job description says
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
@@ -289,12 +298,21 @@ pub struct PlanArgs {
 /// Arguments of `prepare`.
 #[derive(Debug, Args)]
 pub struct PrepareArgs {
-    /// The job
+    /// The job description; with --into, any number of them
+    #[arg(required = true, value_name = "JOB.XML")]
+    pub files: Vec<PathBuf>,
+    /// What is said beside it
     #[command(flatten)]
-    pub job: JobArgs,
+    pub options: JobOptions,
     /// The bundle to make; it must not exist yet
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
+    #[arg(short, long, value_name = "DIR", required_unless_present = "into")]
+    pub output: Option<PathBuf>,
+    /// Make a bundle of each job description, in this directory, by the name of its file without `.xml`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "in_place"])]
+    pub into: Option<PathBuf>,
+    /// With --into, how many bundles are made at a time [default: twice the number of cores]
+    #[arg(long, value_name = "N", requires = "into")]
+    pub parallel: Option<NonZeroUsize>,
     /// Print the bundle's manifest as JSON
     #[arg(long)]
     pub json: bool,

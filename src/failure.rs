@@ -77,6 +77,17 @@ impl Failure {
         }
     }
 
+    /// The same, of one job description of many.
+    #[must_use]
+    pub fn of_job(self, file: &Path) -> Self {
+        match self {
+            Self::Plain { message, hint } => {
+                Self::Plain { message: format!("{}: {message}", file.display()), hint }
+            }
+            other => other,
+        }
+    }
+
     /// Show a way out where one is known.
     #[must_use]
     pub fn any_hint(self, hint: Option<&str>) -> Self {

@@ -76,7 +76,7 @@ impl Staged {
     /// Write at `offset`, in bytes, and let it go to the disk while more is made.
     pub fn write_all_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.as_file().write_all_at(bytes, offset)?;
-        self.writeback.wrote(self.file.as_file(), bytes.len())
+        self.writeback.wrote(self.file.as_file(), bytes.len() as u64)
     }
 
     /// Its name for the time being.

@@ -4,7 +4,7 @@
 //! {"what":"unpack","done":41943040,"total":268435456,"bytes_per_second":83886080,"seconds_left":3}
 //! ```
 //!
-//! `done` and `total` are bytes; `total`, `bytes_per_second` and `seconds_left` are `null` while they are not known. There
+//! `done` and `total` are bytes, or bundles where `what` is `bundles`; `total`, `bytes_per_second` and `seconds_left` are `null` while they are not known. There
 //! is a line when the work begins, one about every quarter of a second, and one where `done` reaches `total`. What fails
 //! ends without that one; why is told by the `error:` line of every command.
 
@@ -33,6 +33,8 @@ pub fn install(format: ProgressFormat) {
 
 /// Rate and time left.
 const KNOWN_LEN: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+/// Things, not bytes.
+const COUNTED: &str = "{msg} {wide_bar} {pos}/{len} {per_sec} {eta}";
 /// From a pipe: nobody knows how much is to come.
 const UNKNOWN_LEN: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
@@ -67,26 +69,47 @@ impl Progress {
         }
     }
 
-    /// A bar for work on `what`. It vanishes when it is dropped.
+    /// A bar for bytes of work on `what`. It vanishes when it is dropped.
     pub fn bar(self, what: &str) -> Bar {
-        Bar(match self.way {
+        self.of(what, Unit::Bytes)
+    }
+
+    /// The same for things that are counted.
+    pub fn count(self, what: &str) -> Bar {
+        self.of(what, Unit::Things)
+    }
+
+    fn of(self, what: &str, unit: Unit) -> Bar {
+        let shown = match self.way {
             Way::Hidden => Shown::Nowhere,
-            Way::Terminal => Shown::Terminal(terminal_bar(what)),
-            Way::Json => Shown::Json(Lines::new(what)),
-        })
+            Way::Terminal => Shown::Terminal(terminal_bar(what, unit)),
+            Way::Json => Shown::Json(Lines::new(what, unit)),
+        };
+        Bar { shown, unit }
     }
 }
 
-fn terminal_bar(what: &str) -> ProgressBar {
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Bytes,
+    Things,
+}
+
+fn terminal_bar(what: &str, unit: Unit) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    bar.set_style(style(UNKNOWN_LEN));
+    let template = if unit == Unit::Bytes { UNKNOWN_LEN } else { COUNTED };
+    bar.set_style(style(template));
     bar.set_message(what.to_owned());
     bar
 }
 
 /// One bar.
 #[derive(Debug)]
-pub struct Bar(Shown);
+pub struct Bar {
+    shown: Shown,
+    unit: Unit,
+}
 
 #[derive(Debug)]
 enum Shown {
@@ -96,13 +119,15 @@ enum Shown {
 }
 
 impl Bar {
-    /// `done` bytes of `total` (0: not known).
+    /// `done` of `total` (0: not known).
     pub fn set(&self, done: u64, total: u64) {
-        match &self.0 {
+        match &self.shown {
             Shown::Nowhere => {}
             Shown::Terminal(bar) => {
                 if total > 0 && bar.length() != Some(total) {
-                    bar.set_style(style(KNOWN_LEN));
+                    if self.unit == Unit::Bytes {
+                        bar.set_style(style(KNOWN_LEN));
+                    }
                     bar.set_length(total);
                 }
                 bar.set_position(done);
@@ -120,7 +145,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Shown::Terminal(bar) = &self.0 {
+        if let Shown::Terminal(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }
@@ -130,14 +155,15 @@ impl Drop for Bar {
 #[derive(Debug)]
 struct Lines {
     what: String,
+    unit: Unit,
     begun: Instant,
     /// What was told last, and when: a [`Bar`] is shared by the steps of its work, which may be threads.
     told: Mutex<Option<(u64, Duration)>>,
 }
 
 impl Lines {
-    fn new(what: &str) -> Self {
-        Self { what: what.to_owned(), begun: Instant::now(), told: Mutex::new(None) }
+    fn new(what: &str, unit: Unit) -> Self {
+        Self { what: what.to_owned(), unit, begun: Instant::now(), told: Mutex::new(None) }
     }
 
     fn set(&self, done: u64, total: u64) {
@@ -145,7 +171,7 @@ impl Lines {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if is_due(*told, done, total, elapsed) {
             *told = Some((done, elapsed));
-            report::tell(&line(&self.what, done, total, elapsed));
+            report::tell(&line(&self.what, self.unit, done, total, elapsed));
         }
     }
 }
@@ -160,7 +186,7 @@ fn is_due(told: Option<(u64, Duration)>, done: u64, total: u64, elapsed: Duratio
 }
 
 /// One line, its newline left out.
-fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
+fn line(what: &str, unit: Unit, done: u64, total: u64, elapsed: Duration) -> String {
     let total = (total > 0).then_some(total);
     let millis = elapsed.as_millis();
     let whole = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
@@ -175,7 +201,7 @@ fn line(what: &str, done: u64, total: u64, elapsed: Duration) -> String {
         what,
         done,
         total,
-        bytes_per_second: rate.map(whole),
+        bytes_per_second: rate.filter(|_| unit == Unit::Bytes).map(whole),
         seconds_left: seconds_left.map(whole),
     };
     serde_json::to_string(&line).expect("a string and numbers always serialise")
@@ -194,7 +220,7 @@ struct Line<'a> {
 mod tests {
     use std::time::Duration;
 
-    use super::{is_due, line};
+    use super::{Unit, is_due, line};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -202,7 +228,7 @@ mod tests {
     fn a_line_tells_rate_and_time_left_once_they_are_known() {
         let rest = |done, total, elapsed| {
             let found: serde_json::Value =
-                serde_json::from_str(&line("x", done, total, elapsed)).unwrap();
+                serde_json::from_str(&line("x", Unit::Bytes, done, total, elapsed)).unwrap();
             assert_eq!((&found["what"], &found["done"]), (&"x".into(), &done.into()));
             ["total", "bytes_per_second", "seconds_left"].map(|key| found[key].as_u64())
         };

@@ -110,6 +110,14 @@ pub fn print(text: &str) -> Result<()> {
     print_with(|out| out.write_all(text.as_bytes()))
 }
 
+/// Write a value to standard output as JSON on one line.
+pub fn print_json_line(value: &impl serde::Serialize) -> Result<()> {
+    print_with(|out| {
+        serde_json::to_writer(&mut *out, value)?;
+        out.write_all(b"\n")
+    })
+}
+
 /// Write a value to standard output as JSON.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print_with(|out| {

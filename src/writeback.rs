@@ -32,8 +32,8 @@ impl Writeback {
     ///
     /// # Errors
     /// Where the process may have no file or thread more.
-    pub fn wrote(&mut self, file: &File, bytes: usize) -> io::Result<()> {
-        self.unsynced += bytes as u64;
+    pub fn wrote(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        self.unsynced += bytes;
         if self.unsynced < STEP {
             return Ok(());
         }
@@ -89,7 +89,7 @@ mod tests {
         let (file, _reader) = unsyncable();
         let mut writeback = Writeback::default();
         for _ in 0..3 {
-            writeback.wrote(&file, STEP as usize).unwrap();
+            writeback.wrote(&file, STEP).unwrap();
         }
         assert_eq!(writeback.finish().unwrap_err().kind(), ErrorKind::InvalidInput);
     }
@@ -98,7 +98,7 @@ mod tests {
     fn a_small_file_is_left_to_the_sync_at_the_end() {
         let (file, _reader) = unsyncable();
         let mut writeback = Writeback::default();
-        writeback.wrote(&file, STEP as usize - 1).unwrap();
+        writeback.wrote(&file, STEP - 1).unwrap();
         writeback.finish().unwrap();
     }
 }

@@ -29,7 +29,6 @@ pub fn take(
                 let fail = |e| Failure::host("cannot write", &named, &e);
                 let mut out = File::create_new(&to).map_err(fail)?;
                 std::io::copy(&mut from, &mut out).map_err(fail)?;
-                out.sync_all().map_err(fail)?;
             }
             BootSource::Image { disk, partition, path } => {
                 let Source::Image(stock) = &plan.disks[*disk].source else {
@@ -68,7 +67,7 @@ impl Storage for Edited<'_> {
     }
 }
 
-/// Copy the file `path` of the image's file system to `to`, synced.
+/// Copy the file `path` of the image's file system to `to`.
 fn extract(
     image: &dyn Storage,
     partition: Option<u32>,
@@ -83,5 +82,5 @@ fn extract(
     };
     let mut out = File::create_new(to).map_err(|e| imgfmt::Error::io("cannot create it", e))?;
     ext::Fs::open(window)?.copy_to(path, &mut out)?;
-    out.sync_all().map_err(|e| imgfmt::Error::io("cannot sync it", e))
+    Ok(())
 }

@@ -1,17 +1,22 @@
 //! The disks of a bundle: a copy of a stock image, or a new one; edited, synced, read back.
 
 use std::fs::{self, File};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use imgfmt::ext::mkfs;
+use imgfmt::storage::OpenFile;
 use imgfmt::{Changes, ImageMut, Volume, copy, fat, in_place, swap};
 
+use super::beside;
 use super::edits::{DiskEdits, Write};
 use super::inputs;
 use super::obstacle::failure;
+use super::provenance::unread;
 use super::verify::{self, Edited};
 use crate::bundle::Staging;
+use crate::digest::tree::{Digest, Leaves};
 use crate::domain::value::FileName;
 use crate::facts::gather::Gathered;
 use crate::facts::stock::Stock;
@@ -20,6 +25,7 @@ use crate::interrupt;
 use crate::newfile::create_like;
 use crate::plan::{Disk, Format, Plan, Source};
 use crate::progress::Progress;
+use crate::writeback::Writeback;
 
 /// What was done for one disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub struct Made {
     pub len: u64,
     /// How its bytes got there.
     pub how: How,
+    /// The digest of the file in the bundle, where it is known already.
+    pub digest: Option<Digest>,
     /// What kept the edit whole, where the image itself was edited.
     pub guard: Option<in_place::Guard>,
     /// The edited volumes, as the plan lists them.
@@ -50,16 +58,18 @@ pub enum How {
     InPlace,
 }
 
-/// Make all disks of `plan` in `staging`. `now` is the time of every edit, in seconds since 1970.
+/// Make all disks of `plan` in `staging`. `now` is the time of every edit, in seconds since 1970. With `digests`, images are
+/// hashed while they are copied.
 pub fn make(
     plan: &Plan,
     edits: &[DiskEdits<'_>],
     gathered: &mut Gathered,
     staging: &Staging,
     now: i64,
+    digests: bool,
     progress: Progress,
 ) -> Result<Vec<Made>> {
-    let mut maker = Maker { gathered, staging, now, progress };
+    let mut maker = Maker { gathered, staging, now, digests, progress };
     let mut made = Vec::new();
     for (index, (disk, edits)) in plan.disks.iter().zip(edits).enumerate() {
         interrupt::check()?;
@@ -73,13 +83,14 @@ struct Maker<'a> {
     gathered: &'a mut Gathered,
     staging: &'a Staging,
     now: i64,
+    digests: bool,
     progress: Progress,
 }
 
 impl Maker<'_> {
     /// Make one disk. `again`: a later disk comes from the same image.
     fn one(&mut self, disk: &Disk, edits: &DiskEdits<'_>, again: bool) -> Result<Made> {
-        let Self { gathered, staging, now, progress } = self;
+        let Self { gathered, staging, now, digests, progress } = self;
         let named =
             staging.target().join(disk.file.as_ref().map_or(disk.vdev.as_str(), FileName::as_str));
         let (Some(name), path) = (&disk.file, &disk.source) else {
@@ -106,13 +117,22 @@ impl Maker<'_> {
                     .map_err(|e| Failure::host("cannot write", &named, &e))?;
                 How::Unpacked
             }
-            Source::Image(path) => copy_stock(&gathered.stock[path], &to, &named, *progress)?,
+            Source::Image(path) => {
+                let stock = &gathered.stock[path];
+                let work = || {
+                    let how = copy_stock(stock, &to, &named, *progress)?;
+                    finish(&to, &named, edits, *now, how)
+                };
+                // Of an unpacked image it is the packed file's digest that is wanted.
+                if !*digests || stock.is_unpacked() {
+                    return work();
+                }
+                let (made, leaves) = beside::hashed(stock, *progress, work)?;
+                let digest = of_copy(&leaves, &to, edits).map_err(|e| unread(&named, &e))?;
+                return Ok(Made { digest: Some(digest), ..made });
+            }
         };
-        let volumes = edit(&to, &named, edits, *now)?;
-        let file = File::open(&to).map_err(|e| Failure::host("cannot read", &named, &e))?;
-        file.sync_all().map_err(|e| Failure::host("cannot sync", &named, &e))?;
-        let len = file.metadata().map_err(|e| Failure::host("cannot read", &named, &e))?.len();
-        Ok(Made { len, how, guard: None, volumes })
+        finish(&to, &named, edits, *now, how)
     }
 }
 
@@ -127,18 +147,44 @@ fn look_at(path: &Path, edits: &DiskEdits<'_>) -> Result<Made> {
             (changes.write.guard(), verify::volumes(&file, changes, &edits.loaded, true)?)
         }
     };
-    Ok(Made { len, how: How::InPlace, guard, volumes })
+    Ok(Made { len, how: How::InPlace, digest: None, guard, volumes })
+}
+
+/// Make the edits of a disk whose bytes are there, and have them read back.
+fn finish(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64, how: How) -> Result<Made> {
+    let volumes = edit(to, named, edits, now)?;
+    let len = fs::metadata(to).map_err(|e| Failure::host("cannot read", named, &e))?.len();
+    Ok(Made { len, how, digest: None, guard: None, volumes })
+}
+
+/// The digest of the edited copy at `to` of an image that has these leaves.
+fn of_copy(leaves: &Leaves, to: &Path, edits: &DiskEdits<'_>) -> io::Result<Digest> {
+    let file = File::open(to)?;
+    let len = file.metadata()?.len();
+    let changes = edits.changes.iter().flat_map(|changes| match &*changes.write {
+        Write::Copy(bytes) => Some(bytes.ranges()),
+        Write::InPlace(_) => None,
+    });
+    Ok(leaves.of_copy(&OpenFile::new(&file, len), changes.flatten())?.digest())
 }
 
 fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Result<How> {
     let file =
         create_like(to, &[&stock.path]).map_err(|e| Failure::host("cannot write", named, &e))?;
     let bar = progress.bar("copy");
+    let mut writeback = Writeback::default();
+    let mut before = 0;
+    let mut written = Ok(());
     let copied = copy::copy_sparse(&stock.raw, &file, &mut |done, total| {
         bar.set(done, total);
-        if interrupt::asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        written = writeback.wrote(&file, done - before);
+        before = done;
+        let goes_on = written.is_ok() && !interrupt::asked();
+        if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     interrupt::check()?;
+    let written = written.and_then(|()| writeback.finish());
+    written.map_err(|e| Failure::host("cannot write", named, &e))?;
     let copied = copied.map_err(|e| failure(named, &e))?;
     stock.raw.check_unchanged().map_err(|e| failure(stock.raw.path(), &e))?;
     Ok(if copied.cloned { How::Cloned } else { How::Copied })
@@ -162,7 +208,7 @@ fn edit(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64) -> Result<Vec<
     let Write::Copy(bytes) = &*changes.write else {
         unreachable!("a disk with a file in the bundle is not edited in place");
     };
-    image.commit(bytes).map_err(|e| failure(named, &e))?;
+    image.write(bytes).map_err(|e| failure(named, &e))?;
     drop(image);
     let file = File::open(to).map_err(|e| Failure::host("cannot read", named, &e))?;
     verify::volumes(&file, changes, &edits.loaded, false)
@@ -190,5 +236,5 @@ fn format_new(to: &Path, len: u64, format: &Format, now: i64) -> imgfmt::Result<
             fat::format(Volume::whole(&image), *volume_id, label.as_deref())?
         }
     };
-    image.commit(&changes)
+    image.write(&changes)
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
+use imgfmt::Storage;
 use imgfmt::storage::OpenFile;
-use imgfmt::{Image, Storage};
 
 use crate::bundle::Staging;
 use crate::digest::tree::{self, Digest};
 use crate::facts::gather::Gathered;
+use crate::facts::stock::Stock;
 use crate::facts::words::{about, hint};
 use crate::failure::{Failure, Result, plain};
 use crate::interrupt;
@@ -29,7 +31,8 @@ pub struct Origin {
     pub vouched: Option<Vouched>,
 }
 
-/// What is known of each stock image, by its path. Those whose digest no signature tells are hashed, where `digests`.
+/// What is known of each stock image, by its path. Of those that lie packed the digest is made now: once they are unpacked
+/// into their places, their files are closed.
 pub fn origins(
     gathered: &Gathered,
     digests: bool,
@@ -37,32 +40,66 @@ pub fn origins(
 ) -> Result<BTreeMap<PathBuf, Origin>> {
     let mut origins = BTreeMap::new();
     for (path, stock) in &gathered.stock {
-        let file = stock.file();
-        let digest = match &stock.vouched {
-            Some(vouched) => Some(vouched.manifest.digest),
-            // A digest of a file alone says nothing of those that it is laid over.
-            None if digests && stock.below().is_none() => {
-                let bar = progress.bar("digest");
-                Some(of_stock(file, path, &|done| bar.set(done, file.len()))?)
-            }
-            None => None,
-        };
-        let origin =
-            Origin { sha256: stock.sha256.clone(), digest, vouched: stock.vouched.clone() };
+        let vouched = stock.vouched.clone();
+        let mut origin = Origin { sha256: stock.sha256.clone(), digest: None, vouched };
+        if stock.is_unpacked() {
+            origin.digest = of_stock(stock, path, digests, progress)?;
+        }
         origins.insert(path.clone(), origin);
     }
     Ok(origins)
 }
 
-/// The digest of a stock file that nobody wrote to meanwhile, as far as that can be told.
-fn of_stock(file: &Image, path: &Path, show: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
-    let digest = hash(file, path, show)?;
-    file.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
-    Ok(digest)
+/// Add the digests of those stock images that were not packed: most were made while they were copied.
+///
+/// # Errors
+/// Where one cannot be read, or was changed meanwhile.
+pub fn complete(
+    origins: &mut BTreeMap<PathBuf, Origin>,
+    gathered: &Gathered,
+    digests: bool,
+    progress: Progress,
+) -> Result<()> {
+    for (path, stock) in &gathered.stock {
+        if let Some(origin) = origins.get_mut(path).filter(|origin| origin.digest.is_none()) {
+            origin.digest = of_stock(stock, path, digests, progress)?;
+        }
+    }
+    Ok(())
 }
 
-/// The files of the bundle in the making, by their names.
-pub fn files(staging: &Staging, progress: Progress) -> Result<Vec<BundleFile>> {
+/// The digest of a stock file that nobody wrote to meanwhile, as far as that can be told.
+fn of_stock(
+    stock: &Stock,
+    path: &Path,
+    digests: bool,
+    progress: Progress,
+) -> Result<Option<Digest>> {
+    if let Some(vouched) = &stock.vouched {
+        return Ok(Some(vouched.manifest.digest));
+    }
+    // A digest of a file alone says nothing of those that it is laid over.
+    if !digests || stock.below().is_some() {
+        return Ok(None);
+    }
+    let file = stock.file();
+    let bar = OnceLock::new();
+    let leaves = stock.known.leaves(file, &|done| {
+        bar.get_or_init(|| progress.bar("digest")).set(done, file.len());
+        interrupt::check_io()
+    });
+    interrupt::check()?;
+    let leaves = leaves.map_err(|e| unread(path, &e))?;
+    file.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
+    Ok(Some(leaves.digest()))
+}
+
+/// The files of the bundle in the making, by their names. The digests of some are `known`.
+pub fn files(
+    staging: &Staging,
+    known: &BTreeMap<String, Digest>,
+    progress: Progress,
+) -> Result<Vec<BundleFile>> {
     let fail = |e: &io::Error| Failure::host("cannot read", staging.target(), e);
     let mut names = Vec::new();
     for entry in fs::read_dir(staging.path()).map_err(|e| fail(&e))? {
@@ -83,8 +120,12 @@ pub fn files(staging: &Staging, progress: Progress) -> Result<Vec<BundleFile>> {
     let mut before = 0;
     let mut files = Vec::new();
     for (name, named, file, len) in opened {
-        let digest =
-            hash(&OpenFile::new(&file, len), &named, &|done| bar.set(before + done, total))?;
+        let digest = match known.get(&name) {
+            Some(digest) => *digest,
+            None => {
+                hash(&OpenFile::new(&file, len), &named, &|done| bar.set(before + done, total))?
+            }
+        };
         before += len;
         files.push(BundleFile { name, len, digest });
     }
@@ -97,28 +138,10 @@ fn hash<S: Storage + Sync>(file: &S, named: &Path, show: &(dyn Fn(u64) + Sync)) 
         interrupt::check_io()
     });
     interrupt::check()?;
-    digest.map_err(|e| Failure::new(format!("cannot read `{}`: {}", named.display(), plain(&e))))
+    digest.map_err(|e| unread(named, &e))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::FileExt;
-    use std::time::UNIX_EPOCH;
-
-    use imgfmt::Image;
-
-    use super::of_stock;
-
-    #[test]
-    fn a_stock_image_that_is_written_to_while_it_is_hashed_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("root.img");
-        std::fs::write(&path, [0; 4096]).unwrap();
-        let file = std::fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(UNIX_EPOCH).unwrap();
-        let image = Image::open(&path).unwrap();
-        of_stock(&image, &path, &|_| {}).unwrap();
-        let error = of_stock(&image, &path, &|_| file.write_all_at(b"x", 0).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("it was changed while it was read"), "{error}");
-    }
+/// A file that was to be hashed.
+pub(super) fn unread(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read `{}`: {}", path.display(), plain(error)))
 }

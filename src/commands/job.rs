@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::cli::JobArgs;
+use crate::cli::JobOptions;
 use crate::commands::signers;
 use crate::create;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -12,6 +12,7 @@ use crate::digest;
 use crate::epoch;
 use crate::facts::Facts;
 use crate::facts::gather::{self, Gathered, Purpose, Search};
+use crate::facts::known::Known;
 use crate::failure::{Failure, Result, plain};
 use crate::plan::{self, Plan};
 use crate::policy;
@@ -54,8 +55,7 @@ impl Job {
     ///
     /// # Errors
     /// Where it is refused.
-    pub(super) fn load(args: &JobArgs, talk: Talk) -> Result<Self> {
-        let path = args.file.as_path();
+    pub(super) fn load(path: &Path, args: &JobOptions, talk: Talk) -> Result<Self> {
         let bytes = read(path)?;
         let name = path.display().to_string();
         let checked = xmf::check(&bytes);
@@ -85,6 +85,7 @@ impl Job {
     pub(super) fn gather(
         &self,
         scratch: &Path,
+        known: &Known,
         progress: Progress,
         intent: Intent,
     ) -> Result<Gathered> {
@@ -101,6 +102,7 @@ impl Job {
             extra: &extra,
             purpose,
             demands: &self.demands,
+            known,
             progress,
         };
         gather::gather(&self.document, search).map_err(|stop| match stop {
@@ -132,7 +134,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// What the command line says beside the document.
-fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
+fn options(args: &JobOptions, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
     let absolute = |path: &Option<PathBuf>| match path {
         None => Ok(None),
         Some(path) => std::fs::canonicalize(path)
@@ -153,7 +155,7 @@ fn options(args: &JobArgs, path: &Path, bytes: &[u8]) -> Result<plan::Options> {
 }
 
 /// What is asked of images, by the document and by the policy of the site: whose signatures count.
-fn demands(args: &JobArgs, document: &Document) -> Result<Demands> {
+fn demands(args: &JobOptions, document: &Document) -> Result<Demands> {
     let policy = Path::new(policy::PATH);
     // A policy that cannot be read is not the same as none: it may ask for something.
     let policy = match signers::exists(policy) {

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::cli::{CollectArgs, RunArgs};
+use crate::commands::job::Job;
 use crate::commands::{collect, prepare};
 use crate::domain::launch::{Ended, GRACE, Launcher, launch};
+use crate::facts::known::Known;
 use crate::failure::{Failure, Result, plain};
 use crate::newfile::there;
+use crate::progress::Progress;
 use crate::report::{self, Talk};
 use crate::results::shown;
 
@@ -35,7 +38,9 @@ pub fn run(args: &RunArgs, talk: Talk) -> Result<ExitCode> {
         (None, Some(scratch)) => scratch.path().join("bundle"),
         (None, None) => unreachable!("one of them is there"),
     };
-    let prepared = prepare::prepare(&args.job, &place, args.quiet, talk)?;
+    let job = Job::load(&args.job.file, &args.job.options, talk)?;
+    let progress = Progress::new(args.quiet);
+    let prepared = prepare::prepare(&job, &args.job.options, &place, &Known::of_user(), progress)?;
     prepared.tell(talk);
     if prepared.plan.results.is_none() {
         talk.warning(

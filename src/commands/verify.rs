@@ -130,7 +130,7 @@ fn of_image(args: &VerifyArgs, signers: &Signers, progress: Progress) -> Result<
     let checked = vouched.check(&image, &|done| signers::step(&bar, done, image.len()));
     interrupt::check()?;
     match checked {
-        Ok(()) => image.check_unchanged().map_err(|e| fail(&e))?,
+        Ok(_) => image.check_unchanged().map_err(|e| fail(&e))?,
         Err(Error::Refused(refusal)) => return Err(refused(args, refusal)),
         Err(Error::Host(e)) => return Err(Failure::host("cannot read", path, &e)),
     }

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod pieces;
 pub mod tree;
 
 use std::io::{self, Read};

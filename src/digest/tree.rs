@@ -13,18 +13,18 @@
 //!
 //! Nothing here compares, and nothing knows of signatures.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use imgfmt::Storage;
 use imgfmt::storage::OpenFile;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
+
+use super::pieces;
 
 /// Bytes that a leaf stands for.
 pub const PIECE: u64 = 1 << 20;
@@ -32,18 +32,8 @@ pub const PIECE: u64 = 1 << 20;
 const DOMAIN: &[u8] = b"autoxen-tree-sha256\n";
 /// What its text begins with.
 const PREFIX: &str = "tree-sha256:";
-/// Pieces between two joins of the workers: 4 GiB. It bounds the memory for leaves, however long a file says that it is.
-const BATCH: u64 = 4096;
-
-/// Bytes that a worker reads at a time: they stay in the processor's cache, and many workers take little memory.
-const READ: usize = 128 << 10;
-/// The stack of a worker, in bytes.
-const STACK: usize = 128 << 10;
-/// The most workers: past that, disks and memory are what is waited for.
-const WORKERS_MAX: usize = 32;
-
 /// SHA-256 of a piece.
-type Leaf = [u8; 32];
+pub type Leaf = [u8; 32];
 
 /// The tree digest of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,33 +57,97 @@ pub type Step<'a> = dyn Fn(u64) -> io::Result<()> + Sync + 'a;
 /// # Errors
 /// Those of [`of`].
 pub fn of_storage<S: Storage + Sync>(storage: &S, step: &Step<'_>) -> io::Result<Digest> {
-    let len = storage.len();
-    let mut digest = Sha256::new();
-    digest.update(DOMAIN);
-    digest.update(len.to_le_bytes());
-    let zero = zero_leaf(PIECE);
-    let pieces = len.div_ceil(PIECE);
-    let mut first = 0;
-    while first < pieces {
-        let end = pieces.min(first.saturating_add(BATCH));
-        let mut leaves = vec![zero; usize::try_from(end - first).expect("a batch is small")];
-        if end == pieces && !len.is_multiple_of(PIECE) {
-            *leaves.last_mut().expect("no batch is empty") = zero_leaf(len % PIECE);
-        }
-        step(first * PIECE)?;
-        Batch { storage, len, first, step }.fill(&mut leaves)?;
+    let mut digest = begin(storage.len());
+    pieces::each(storage, step, &mut |_, leaves| {
         leaves.iter().for_each(|leaf| digest.update(leaf));
-        first = end;
-    }
-    // Past the end of a file that has become shorter there seem to be only holes.
-    if let Some(last) = len.checked_sub(1) {
-        storage.read_at(last, &mut [0])?;
-    }
-    step(len)?;
+    })?;
     Ok(Digest(digest.finalize().into()))
 }
 
-fn zero_leaf(len: u64) -> Leaf {
+/// What a digest of `len` bytes begins with.
+fn begin(len: u64) -> Sha256 {
+    let mut digest = Sha256::new();
+    digest.update(DOMAIN);
+    digest.update(len.to_le_bytes());
+    digest
+}
+
+/// The leaves of a file: with them the digest of a copy that differs in a few places costs those places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaves {
+    len: u64,
+    /// By the number of the piece; what is missing is the leaf of zeros.
+    kept: BTreeMap<u64, Leaf>,
+}
+
+impl Leaves {
+    /// Those of `storage`.
+    ///
+    /// # Errors
+    /// Those of [`of`].
+    pub fn of<S: Storage + Sync>(storage: &S, step: &Step<'_>) -> io::Result<Self> {
+        let zero = zero_leaf(PIECE);
+        let mut kept = BTreeMap::new();
+        pieces::each(storage, step, &mut |first, leaves| {
+            let held = (first..).zip(leaves).filter(|(_, leaf)| **leaf != zero);
+            kept.extend(held.map(|(nr, leaf)| (nr, *leaf)));
+        })?;
+        Ok(Self { len: storage.len(), kept })
+    }
+
+    /// Those of `copy`, which has as many bytes, and the same but for what lies in `changed` (offset and length in bytes).
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn of_copy<S: Storage + Sync>(
+        &self,
+        copy: &S,
+        changed: impl Iterator<Item = (u64, u64)>,
+    ) -> io::Result<Self> {
+        let pieces: BTreeSet<u64> = changed
+            .filter(|(_, len)| *len > 0)
+            .flat_map(|(start, len)| start / PIECE..=(start + len - 1) / PIECE)
+            .collect();
+        let mut made = self.clone();
+        made.kept.extend(pieces::some(copy, pieces)?);
+        Ok(made)
+    }
+
+    /// Those that were kept before: the length of the file, and what is not the leaf of zeros, by the number of the piece.
+    pub fn kept(len: u64, kept: BTreeMap<u64, Leaf>) -> Self {
+        Self { len, kept }
+    }
+
+    /// What is not the leaf of zeros, by the number of the piece.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u64, &Leaf)> {
+        self.kept.iter().map(|(nr, leaf)| (*nr, leaf))
+    }
+
+    /// The digest that they make.
+    pub fn digest(&self) -> Digest {
+        const RUN: u64 = 128;
+        let mut digest = begin(self.len);
+        let zeros = [zero_leaf(PIECE); RUN as usize].concat();
+        let holes = |digest: &mut Sha256, mut count: u64| {
+            while count > 0 {
+                let run = count.min(RUN);
+                let bytes = usize::try_from(run).expect("at most 128") * size_of::<Leaf>();
+                digest.update(&zeros[..bytes]);
+                count -= run;
+            }
+        };
+        let mut next = 0;
+        for (nr, leaf) in &self.kept {
+            holes(&mut digest, nr - next);
+            digest.update(leaf);
+            next = nr + 1;
+        }
+        holes(&mut digest, self.len.div_ceil(PIECE) - next);
+        Digest(digest.finalize().into())
+    }
+}
+
+pub(super) fn zero_leaf(len: u64) -> Leaf {
     let zeros = [0; 4096];
     let mut digest = Sha256::new();
     let mut left = len;
@@ -103,103 +157,6 @@ fn zero_leaf(len: u64) -> Leaf {
         left -= part;
     }
     digest.finalize().into()
-}
-
-/// Some pieces that follow one another.
-struct Batch<'a, S> {
-    storage: &'a S,
-    len: u64,
-    first: u64,
-    step: &'a Step<'a>,
-}
-
-/// What the workers share.
-struct Shared<'a> {
-    /// Leaves that are not given out yet; before them, the number of the first.
-    rest: std::slice::IterMut<'a, Leaf>,
-    next: u64,
-    /// The run of data found last.
-    data: Range<u64>,
-    outcome: io::Result<()>,
-}
-
-impl<S: Storage + Sync> Batch<'_, S> {
-    /// Compute those leaves that are not of holes. All are of holes already.
-    fn fill(&self, leaves: &mut [Leaf]) -> io::Result<()> {
-        let start = self.first * PIECE;
-        let Some(data) = self.storage.data_from(start)? else { return Ok(()) };
-        let end = start.saturating_add(leaves.len() as u64 * PIECE);
-        if data.start >= end {
-            return Ok(());
-        }
-        let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let workers = workers.min(leaves.len()).min(WORKERS_MAX);
-        let rest = leaves.iter_mut();
-        let shared = Mutex::new(Shared { rest, next: self.first, data, outcome: Ok(()) });
-        thread::scope(|scope| {
-            for _ in 1..workers {
-                // Where the host gives no more threads, those that there are do it.
-                let worker = thread::Builder::new().stack_size(STACK);
-                let _ = worker.spawn_scoped(scope, || self.work(&shared));
-            }
-            self.work(&shared);
-        });
-        shared.into_inner().unwrap_or_else(PoisonError::into_inner).outcome
-    }
-
-    /// Take pieces until there are none.
-    fn work(&self, shared: &Mutex<Shared<'_>>) {
-        let mut buf = vec![0; READ];
-        let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let taken = self.take(&mut lock());
-            let outcome = match taken {
-                Ok(None) => return,
-                Ok(Some((nr, leaf))) => self.leaf(nr, &mut buf).map(|found| *leaf = found),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = outcome {
-                let mut shared = lock();
-                shared.rest = Default::default();
-                if shared.outcome.is_ok() {
-                    shared.outcome = Err(error);
-                }
-                return;
-            }
-        }
-    }
-
-    /// The next piece that is not all hole, and where its leaf goes.
-    fn take<'l>(&self, shared: &mut Shared<'l>) -> io::Result<Option<(u64, &'l mut Leaf)>> {
-        loop {
-            let Some(leaf) = shared.rest.next() else { return Ok(None) };
-            let nr = shared.next;
-            shared.next += 1;
-            let start = nr * PIECE;
-            if start >= shared.data.end {
-                // Nothing but holes from here on is as data that nobody comes to.
-                let none = u64::MAX..u64::MAX;
-                shared.data = self.storage.data_from(start)?.unwrap_or(none);
-            }
-            if shared.data.start < start.saturating_add(PIECE) {
-                (self.step)(start)?;
-                return Ok(Some((nr, leaf)));
-            }
-        }
-    }
-
-    fn leaf(&self, nr: u64, buf: &mut [u8]) -> io::Result<Leaf> {
-        let mut digest = Sha256::new();
-        let mut at = nr * PIECE;
-        let end = self.len.min(at.saturating_add(PIECE));
-        while at < end {
-            let len = usize::try_from(end - at).map_or(buf.len(), |left| left.min(buf.len()));
-            self.storage.read_at(at, &mut buf[..len])?;
-            digest.update(&buf[..len]);
-            at += len as u64;
-        }
-        Ok(digest.finalize().into())
-    }
 }
 
 impl fmt::Display for Digest {
@@ -251,5 +208,49 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         String::deserialize(from)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Leaves, PIECE, of_storage};
+
+    /// A file in memory: data, a piece of zeros, data, a last piece that is short.
+    fn bytes() -> Vec<u8> {
+        let piece = usize::try_from(PIECE).unwrap();
+        let mut bytes = vec![0; 4 * piece + 700];
+        bytes[5] = 1;
+        bytes[2 * piece] = 2;
+        bytes[3 * piece - 1] = 3;
+        bytes[4 * piece + 699] = 4;
+        bytes
+    }
+
+    #[test]
+    fn leaves_make_the_digest_of_their_bytes_and_of_a_copy_that_was_changed() {
+        let original = bytes();
+        let leaves = Leaves::of(&original, &|_| Ok(())).unwrap();
+        assert_eq!(leaves.digest(), of_storage(&original, &|_| Ok(())).unwrap());
+        let last = original.len() - 1;
+        // Within a piece, over a border of two, into zeros, to zeros, the last byte, nothing.
+        for (start, new) in [
+            (9, vec![9; 3]),
+            (usize::try_from(PIECE).unwrap() - 1, vec![8; 2]),
+            (3 * usize::try_from(PIECE).unwrap(), vec![7]),
+            (5, vec![0]),
+            (last, vec![6]),
+            (0, vec![]),
+        ] {
+            let mut copy = original.clone();
+            copy[start..start + new.len()].copy_from_slice(&new);
+            let changed = [(start as u64, new.len() as u64)];
+            let made = leaves.of_copy(&copy, changed.into_iter()).unwrap();
+            assert_eq!(made.digest(), of_storage(&copy, &|_| Ok(())).unwrap(), "at {start}");
+        }
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 300 * PIECE] {
+            let zeros = vec![0; usize::try_from(len).unwrap()];
+            let leaves = Leaves::of(&zeros, &|_| Ok(())).unwrap();
+            assert_eq!(leaves.digest(), of_storage(&zeros, &|_| Ok(())).unwrap(), "{len} zeros");
+        }
     }
 }

@@ -11,6 +11,7 @@ use imgfmt::table::Table;
 use imgfmt::{Image, Storage, Volume, ext, probe, table};
 
 use super::choose::Candidates;
+use super::known::Known;
 use super::stock::{Stock, Stocks};
 use super::words::finding;
 use super::{Facts, HostFile, ImageFacts, VolumeFacts, inputs, inside, locate, vouch};
@@ -44,6 +45,8 @@ pub struct Search<'a> {
     pub purpose: Purpose,
     /// What is asked of images before they are used.
     pub demands: &'a Demands,
+    /// What this process knows of images that it has seen.
+    pub known: &'a Known,
     /// Where long work is shown.
     pub progress: Progress,
 }

@@ -13,6 +13,7 @@ use imgfmt::{Image, Storage};
 
 use super::form::Form;
 use super::gather::{Purpose, Search, Stop};
+use super::known::Slot;
 use super::locate;
 use super::vouch::{Asked, must_serve, vouch};
 use super::words::{about, finding};
@@ -36,6 +37,8 @@ pub struct Stock {
     pub sha256: Option<String>,
     /// Who vouches for the stock file, where somebody had to.
     pub vouched: Option<Vouched>,
+    /// The leaves of the stock file's digest, as far as they are known.
+    pub known: Slot,
     /// In which form the stock file holds it.
     pub(super) form: Form,
     /// The stock file where it is not raw, with its backing files.
@@ -43,6 +46,19 @@ pub struct Stock {
 }
 
 impl Stock {
+    /// One that lies as it is.
+    pub(crate) fn raw(image: Image) -> Self {
+        Self {
+            path: image.path().to_owned(),
+            raw: image,
+            sha256: None,
+            vouched: None,
+            known: Slot::default(),
+            form: Form::Raw,
+            packed: None,
+        }
+    }
+
     /// The stock file itself.
     pub fn file(&self) -> &Image {
         let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
@@ -91,6 +107,12 @@ impl Stocks<'_> {
             self.refuse_second_name(url, &path)?;
             // Before anything looks at what it holds.
             let vouched = vouch(url, &file, signedby, &self.asked, &self.search)?;
+            let known = self.search.known.slot(&file);
+            let known = known.map_err(|e| finding(url, &path, &imgfmt::Error::io("stat", e)))?;
+            let vouched = vouched.map(|(vouched, leaves)| {
+                known.keep(leaves);
+                vouched
+            });
             if let Some(vouched) = &vouched {
                 refuse_overlay(url, &file)?;
                 self.warnings.extend(other_name(&path, &vouched.manifest));
@@ -99,7 +121,7 @@ impl Stocks<'_> {
                 self.compare(url, wanted, &file)?;
             }
             let mut stock = self.unpacked(url, &path, file)?;
-            stock.vouched = vouched;
+            (stock.vouched, stock.known) = (vouched, known);
             self.warnings.extend(sha256.and(stock.below()).map(|below| {
                 format!(
                     "image `{}`: its sha256 does not cover `{}`, which it is laid over",
@@ -203,14 +225,7 @@ impl Stocks<'_> {
         }
         let form = Form::of(&image).map_err(fail)?;
         let Some((what, way_out)) = form.obstacle(path) else {
-            return Ok(Stock {
-                raw: image,
-                path: path.into(),
-                sha256: None,
-                vouched: None,
-                form,
-                packed: None,
-            });
+            return Ok(Stock::raw(image));
         };
         if self.search.purpose != Purpose::Copy {
             return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
@@ -237,7 +252,9 @@ impl Stocks<'_> {
             (other, _) => fail(other),
         })?;
         let raw = Image::open(&unpacked).map_err(fail)?;
-        Ok(Stock { raw, path: unpacked, sha256: None, vouched: None, form, packed: Some(packed) })
+        let known = Slot::default();
+        let packed = Some(packed);
+        Ok(Stock { raw, path: unpacked, sha256: None, vouched: None, known, form, packed })
     }
 
     /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that
@@ -301,6 +318,7 @@ mod tests {
 
     use super::Stocks;
     use crate::facts::gather::{Purpose, Search, Stop};
+    use crate::facts::known::Known;
     use crate::progress::Progress;
     use crate::sign::demand::Demands;
     use crate::xmf::model::Spanned;
@@ -322,6 +340,7 @@ mod tests {
             extra: &[],
             purpose: Purpose::Copy,
             demands: &Demands::default(),
+            known: &Known::default(),
             progress: Progress::new(true),
         };
         // As where the link was missing, or led elsewhere.

@@ -11,7 +11,7 @@ use super::beside::Signed;
 use super::manifest::Manifest;
 use super::{Refusal, Signer, Signers};
 use crate::digest::sha256_of;
-use crate::digest::tree::{self, Step};
+use crate::digest::tree::{Leaves, Step};
 
 /// A manifest whose signature counts.
 #[derive(Clone, Debug)]
@@ -50,17 +50,18 @@ impl Vouched {
         }
     }
 
-    /// Whether `image` is what was signed, from its first byte to its last. [`tree::of`] has the use of `step`.
+    /// The leaves of `image`, which is what was signed, from its first byte to its last. [`digest::tree::of`](crate::digest::tree::of) has the use of `step`.
     ///
     /// # Errors
     /// [`Refusal::Size`] and [`Refusal::Digest`]; those of the host.
-    pub fn check<S: Storage + Sync>(&self, image: &S, step: &Step<'_>) -> Result<(), Error> {
+    pub fn check<S: Storage + Sync>(&self, image: &S, step: &Step<'_>) -> Result<Leaves, Error> {
         let (found, signed) = (image.len(), self.manifest.size);
         if found != signed {
             return Err(Error::Refused(Refusal::Size { found, signed }));
         }
-        match tree::of_storage(image, step).map_err(Error::Host)? == self.manifest.digest {
-            true => Ok(()),
+        let leaves = Leaves::of(image, step).map_err(Error::Host)?;
+        match leaves.digest() == self.manifest.digest {
+            true => Ok(leaves),
             false => Err(Error::Refused(Refusal::Digest)),
         }
     }

@@ -1,0 +1,98 @@
+//! A stock image is hashed while its copy is made: other cores do it, and while the disk is waited for there is time.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use imgfmt::Storage;
+
+use super::provenance::unread;
+use crate::digest::tree::Leaves;
+use crate::facts::stock::Stock;
+use crate::facts::words::{about, hint};
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::progress::Progress;
+
+/// How far the work is beside which an image is hashed.
+const UNDER_WAY: u8 = 0;
+const DONE: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Do `work`, and hash the file of `stock` meanwhile.
+///
+/// # Errors
+/// Those of `work`; where the image cannot be read, or was changed meanwhile.
+pub fn hashed<T>(
+    stock: &Stock,
+    progress: Progress,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Arc<Leaves>)> {
+    let image = stock.file();
+    let state = AtomicU8::new(UNDER_WAY);
+    let bar = OnceLock::new();
+    let step = |done| {
+        match state.load(Ordering::Relaxed) {
+            FAILED => return Err(io::ErrorKind::Interrupted.into()),
+            // One bar at a time: the work has its own.
+            DONE => bar.get_or_init(|| progress.bar("digest")).set(done, image.len()),
+            _ => {}
+        }
+        interrupt::check_io()
+    };
+    let hash = || stock.known.leaves(image, &step);
+    let (outcome, leaves) = thread::scope(|scope| {
+        let hashing = thread::Builder::new().name("digest".into()).spawn_scoped(scope, hash);
+        let outcome = work();
+        let now = if outcome.is_ok() { DONE } else { FAILED };
+        state.store(now, Ordering::Relaxed);
+        let leaves = match hashing {
+            Ok(hashing) => hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            // Where the host gives no more threads, one does it all.
+            Err(_) => hash(),
+        };
+        (outcome, leaves)
+    });
+    let outcome = outcome?;
+    interrupt::check()?;
+    let leaves = leaves.map_err(|e| unread(image.path(), &e))?;
+    let unchanged = image.check_unchanged();
+    unchanged.map_err(|e| Failure::new(about(image.path(), &e)).any_hint(hint(&e)))?;
+    Ok((outcome, leaves))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::time::UNIX_EPOCH;
+
+    use imgfmt::Image;
+
+    use super::hashed;
+    use crate::digest::tree;
+    use crate::facts::stock::Stock;
+    use crate::failure::Failure;
+    use crate::progress::Progress;
+
+    #[test]
+    fn an_image_is_hashed_beside_the_work_and_must_not_change_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.img");
+        std::fs::write(&path, [7; 4096]).unwrap();
+        let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH).unwrap();
+        let stock = || Stock::raw(Image::open(&path).unwrap());
+        let quiet = Progress::new(true);
+        let (done, leaves) = hashed(&stock(), quiet, || Ok(5)).unwrap();
+        assert_eq!((done, leaves.digest()), (5, tree::of(&file, 4096, &|_| Ok(())).unwrap()));
+        let error = hashed(&stock(), quiet, || Err::<(), _>(Failure::new("no room"))).unwrap_err();
+        assert_eq!(error.to_string(), "no room");
+        let changes = || {
+            file.write_all_at(b"x", 0).unwrap();
+            Ok(())
+        };
+        let error = hashed(&stock(), quiet, changes).unwrap_err().to_string();
+        assert!(error.contains("it was changed while it was read"), "{error}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Many bundles by one process: what is known of an image serves all that are made from it, and while one bundle waits for the
+//! disk others are made. A job that cannot be prepared is told of, and keeps no other from being prepared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::{Prepared, prepare};
+use crate::cli::PrepareArgs;
+use crate::commands::job::Job;
+use crate::facts::known::Known;
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::progress::{Bar, Progress};
+use crate::report::{self, Talk};
+
+/// Most of a small bundle's time is spent waiting for the disk.
+const PER_CORE: usize = 2;
+
+/// Make a bundle of each job description.
+pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
+    let into = args.into.as_deref().expect("clap wants one of the two");
+    let work = targets(&args.files, into)?;
+    match fs::create_dir(into) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+            return Err(Failure::host("cannot create", into, &e));
+        }
+        _ => {}
+    }
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let workers = args.parallel.map_or(PER_CORE * cores, |wanted| wanted.get()).min(work.len());
+    let many = Many {
+        args,
+        talk,
+        work: &work,
+        known: Known::of_user(),
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        failed: AtomicUsize::new(0),
+        told: Mutex::default(),
+        bar: Progress::new(args.quiet).count("bundles"),
+    };
+    many.bar.set(0, work.len() as u64);
+    thread::scope(|scope| {
+        for _ in 1..workers {
+            // Where the host gives no more threads, those that there are do it.
+            let _ = thread::Builder::new().spawn_scoped(scope, || many.work());
+        }
+        many.work();
+    });
+    let Many { done, failed, told, bar, .. } = many;
+    drop(bar);
+    let (done, failed) = (done.into_inner(), failed.into_inner());
+    interrupt::check().inspect_err(|_| talk.note(&format!("bundles that are whole: {done}")))?;
+    told.into_inner().unwrap_or_else(PoisonError::into_inner).unwritten?;
+    let all = work.len();
+    if failed > 0 {
+        return Err(Failure::new(format!("{failed} of {all} job descriptions were not prepared"))
+            .hint(format!("the other bundles are whole, in `{}`", into.display())));
+    }
+    match args.json {
+        true => Ok(()),
+        false => report::print(&format!("{}: {all} bundles\n", into.display())),
+    }
+}
+
+/// The job descriptions, each with the bundle that it makes.
+fn targets(files: &[PathBuf], into: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut first: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let mut work = Vec::new();
+    for file in files {
+        let Some(stem) = file.file_stem() else {
+            return Err(Failure::new(format!("`{}` is no file", file.display())));
+        };
+        let target = into.join(stem);
+        if let Some(other) = first.insert(target.clone(), file) {
+            return Err(Failure::new(format!(
+                "`{}` and `{}` would both become `{}`",
+                other.display(),
+                file.display(),
+                target.display()
+            ))
+            .hint("give them names of their own, or prepare them into two directories"));
+        }
+        work.push((file.clone(), target));
+    }
+    Ok(work)
+}
+
+/// What the workers share.
+struct Many<'a> {
+    args: &'a PrepareArgs,
+    talk: Talk,
+    work: &'a [(PathBuf, PathBuf)],
+    known: Known,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    failed: AtomicUsize,
+    told: Mutex<Told>,
+    bar: Bar,
+}
+
+/// What was said so far: a thousand jobs from one image have the same to say.
+struct Told {
+    texts: BTreeSet<String>,
+    unwritten: Result<()>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { texts: BTreeSet::new(), unwritten: Ok(()) }
+    }
+}
+
+impl Many<'_> {
+    /// Prepare one after another, until there are none.
+    fn work(&self) {
+        while let Some((file, target)) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let options = &self.args.options;
+            let prepared = Job::load(file, options, self.talk)
+                .and_then(|job| prepare(&job, options, target, &self.known, Progress::new(true)));
+            if interrupt::asked() && prepared.is_err() {
+                return;
+            }
+            match prepared {
+                Ok(prepared) => self.tell(file, &prepared),
+                Err(failure) => {
+                    self.failed.fetch_add(1, Ordering::Relaxed);
+                    self.talk.failure(&failure.of_job(file));
+                }
+            }
+            let failed = self.failed.load(Ordering::Relaxed);
+            let done = self.done.load(Ordering::Relaxed);
+            self.bar.set((done + failed) as u64, self.work.len() as u64);
+        }
+    }
+
+    fn tell(&self, file: &Path, prepared: &Prepared) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut say = |text: &String, say: &dyn Fn(&str)| {
+            if told.texts.insert(text.clone()) {
+                say(&format!("{}: {text}", file.display()));
+            }
+        };
+        prepared.warnings.iter().for_each(|text| say(text, &|line| self.talk.warning(line)));
+        prepared.plan.notes.iter().for_each(|text| say(text, &|line| self.talk.note(line)));
+        if self.args.json {
+            let printed = report::print_json_line(&prepared.manifest);
+            if told.unwritten.is_ok() {
+                told.unwritten = printed;
+            }
+        }
+    }
+}

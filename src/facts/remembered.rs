@@ -1,0 +1,236 @@
+//! Leaves of stock images, remembered from one process to the next: most images are used many times, and to hash one takes
+//! far longer than to lay an edit over it.
+//!
+//! In `$XDG_CACHE_HOME/autoxen/leaves` (or `~/.cache/…`), which only its user may read or write, there is a file for each
+//! image, by device and inode:
+//!
+//! ```text
+//! autoxen-leaves 1\n
+//! LEN MTIME MTIME_NS CTIME CTIME_NS\n          decimal
+//! (number of a piece, 64 bits, little-endian; its leaf, 32 bytes)…
+//! SHA-256 of all before, 32 bytes
+//! ```
+//!
+//! It serves the manifest of a bundle, and never a signature: what is verified is hashed. An image counts as the same where
+//! all of that is the same; who writes to a file changes its `ctime`, which nobody can set, but its clock ticks slowly, and
+//! a page of a map that is dirty may be written again unnoticed. So an image that was changed in the last minute is not
+//! remembered. What cannot be read, or written, is no error: the image is hashed then.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
+
+use super::known::Version;
+use crate::digest::tree::{Leaf, Leaves, PIECE};
+
+const HEADER: &str = "autoxen-leaves 1\n";
+/// How long an image must not have been changed, in seconds.
+const QUIET: u64 = 60;
+/// How many images are remembered.
+const IMAGES_MAX: usize = 256;
+/// The longest file that is read, in bytes: leaves of some 3 TiB of data.
+const LEN_MAX: u64 = 128 << 20;
+const ENTRY: usize = size_of::<u64>() + size_of::<Leaf>();
+
+/// Where they are kept.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    directory: PathBuf,
+}
+
+impl Remembered {
+    /// Where this user's are; nowhere for who has no home.
+    pub fn of_user() -> Option<Self> {
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let caches =
+            absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+        Some(Self { directory: caches.join("autoxen/leaves") })
+    }
+
+    /// The leaves of an image as it is now, if they were kept.
+    pub(super) fn recall(&self, version: &Version) -> Option<Leaves> {
+        if !is_quiet(version) {
+            return None;
+        }
+        let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
+        let file =
+            OpenOptions::new().read(true).custom_flags(nofollow).open(self.file(version)).ok()?;
+        let found = file.metadata().ok()?;
+        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        if !found.is_file() || !is_own || found.mode() & 0o022 != 0 || found.len() > LEN_MAX {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        file.take(LEN_MAX).read_to_end(&mut bytes).ok()?;
+        decode(&bytes, version)
+    }
+
+    /// Keep the leaves of an image as it is now.
+    pub(super) fn keep(&self, version: &Version, leaves: &Leaves) {
+        if is_quiet(version) {
+            // To be slow the next time is all that comes of it.
+            let _ = self.write(version, leaves);
+        }
+    }
+
+    fn file(&self, version: &Version) -> PathBuf {
+        self.directory.join(format!("{:x}-{:x}", version.dev, version.ino))
+    }
+
+    fn write(&self, version: &Version, leaves: &Leaves) -> std::io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(&self.directory)?;
+        file.write_all(&encode(version, leaves))?;
+        file.persist(self.file(version))?;
+        forget_old(&self.directory)
+    }
+}
+
+/// Whether nobody has changed the image for a while.
+fn is_quiet(version: &Version) -> bool {
+    let changed = u64::try_from(version.ctime.0.max(version.mtime.0));
+    let changed = changed.ok().and_then(|s| UNIX_EPOCH.checked_add(Duration::from_secs(s)));
+    let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+    age.is_some_and(|age| age.as_secs() > QUIET)
+}
+
+/// Remove those that were kept first, where there are too many.
+fn forget_old(directory: &Path) -> std::io::Result<()> {
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        kept.push((entry.metadata()?.modified()?, entry.path()));
+    }
+    kept.sort();
+    let many = kept.len().saturating_sub(IMAGES_MAX);
+    kept[..many].iter().try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+fn line(version: &Version) -> String {
+    let Version { len, mtime, ctime, .. } = version;
+    format!("{len} {} {} {} {}\n", mtime.0, mtime.1, ctime.0, ctime.1)
+}
+
+fn encode(version: &Version, leaves: &Leaves) -> Vec<u8> {
+    let mut bytes = format!("{HEADER}{}", line(version)).into_bytes();
+    for (nr, leaf) in leaves.iter() {
+        bytes.extend(nr.to_le_bytes());
+        bytes.extend(leaf);
+    }
+    let digest: Leaf = Sha256::digest(&bytes).into();
+    bytes.extend(digest);
+    bytes
+}
+
+fn decode(bytes: &[u8], version: &Version) -> Option<Leaves> {
+    let (body, digest) = bytes.split_last_chunk::<32>()?;
+    let rest = body.strip_prefix(HEADER.as_bytes())?.strip_prefix(line(version).as_bytes())?;
+    let found: Leaf = Sha256::digest(body).into();
+    if found != *digest {
+        return None;
+    }
+    let (entries, []) = rest.as_chunks::<ENTRY>() else { return None };
+    let pieces = version.len.div_ceil(PIECE);
+    let mut kept = BTreeMap::new();
+    for entry in entries {
+        let (nr, leaf) = entry.split_first_chunk::<8>()?;
+        let nr = u64::from_le_bytes(*nr);
+        let leaf: Leaf = leaf.try_into().ok()?;
+        if nr >= pieces || kept.insert(nr, leaf).is_some() {
+            return None;
+        }
+    }
+    Some(Leaves::kept(version.len, kept))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn version(len: u64) -> Version {
+        Version { dev: 1, ino: 2, len, mtime: (1000, 5), ctime: (1001, 6) }
+    }
+
+    fn leaves() -> Leaves {
+        let mut bytes = vec![0; 3 << 20];
+        bytes[0] = 1;
+        bytes[2 << 20] = 2;
+        Leaves::of(&bytes, &|_| Ok(())).unwrap()
+    }
+
+    #[test]
+    fn leaves_are_remembered_for_the_same_image_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let remembered = Remembered { directory: home.path().join("autoxen/leaves") };
+        let (version, leaves) = (version(3 << 20), leaves());
+        assert_eq!(remembered.recall(&version), None);
+        remembered.keep(&version, &leaves);
+        assert_eq!(remembered.recall(&version), Some(leaves.clone()));
+        for other in [
+            Version { dev: 2, ..version },
+            Version { ino: 3, ..version },
+            Version { len: (3 << 20) - 1, ..version },
+            Version { mtime: (1000, 6), ..version },
+            Version { ctime: (1002, 6), ..version },
+        ] {
+            assert_eq!(remembered.recall(&other), None, "{other:?}");
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let young = Version { ctime: (i64::try_from(now).unwrap(), 0), ..version };
+        remembered.keep(&young, &leaves);
+        assert_eq!(remembered.recall(&young), None);
+        assert_eq!(remembered.recall(&version), Some(leaves));
+    }
+
+    #[test]
+    fn what_was_damaged_or_is_open_to_others_is_not_believed() {
+        let home = tempfile::tempdir().unwrap();
+        let remembered = Remembered { directory: home.path().to_owned() };
+        let (version, leaves) = (version(3 << 20), leaves());
+        remembered.keep(&version, &leaves);
+        let path = remembered.file(&version);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(remembered.recall(&version), None, "byte {at}");
+            assert_eq!(decode(&whole[..at], &version), None, "cut at {at}");
+        }
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(remembered.recall(&version), Some(leaves));
+        fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
+        assert_eq!(remembered.recall(&version), None);
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&path, home.path().join("elsewhere")).unwrap();
+        symlink("elsewhere", &path).unwrap();
+        assert_eq!(remembered.recall(&version), None);
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let remembered = Remembered { directory: home.path().to_owned() };
+        for nr in 0..IMAGES_MAX as u64 + 3 {
+            let path = home.path().join(format!("old-{nr}"));
+            let file = File::create(path).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(nr)).unwrap();
+        }
+        remembered.keep(&version(3 << 20), &leaves());
+        let names: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
+        assert_eq!(names.len(), IMAGES_MAX);
+        assert!(!home.path().join("old-3").exists() && home.path().join("old-4").exists());
+    }
+}
