@@ -13,7 +13,7 @@
 //! | read and edit FAT, read and write the header of a swap space | [`fat`], [`swap`] |
 //! | stream a file tree from one place to another | [`archive`] |
 //! | copy an image with its holes, unpack a compressed one | [`copy`], [`compressed`] |
-//! | read qcow2 as if it were raw, write it | [`qcow2`] |
+//! | read qcow2 as if it were raw, write it, lay an edit over an image as one | [`qcow2`] |
 //!
 //! An edit is a value: a transaction ends in [`Changes`] or in [`InPlace`], and nothing is written before
 //! [`ImageMut::commit`] or [`ImageMut::commit_in_place`] is given it. Dropping it is the rollback.

@@ -28,10 +28,10 @@ const V2_LEN: usize = 72;
 const V3_LEN: usize = 104;
 
 /// QEMU's own cap on the L1 table: 32 MiB, of 8 bytes an entry.
-const L1_MAX: u32 = 4 << 20;
+pub(super) const L1_MAX: u32 = 4 << 20;
 
 /// The longest name of a backing file, in bytes.
-const BACKING_NAME_MAX: u32 = 1023;
+pub(super) const BACKING_NAME_MAX: u32 = 1023;
 
 pub(super) const INCOMPATIBLE_COMPRESSION: u64 = 1 << 3;
 const DIRTY: u64 = 1 << 0;
@@ -39,7 +39,7 @@ const CORRUPT: u64 = 1 << 1;
 const DATA_FILE: u64 = 1 << 2;
 const EXTENDED_L2: u64 = 1 << 4;
 
-const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
+pub(super) const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
 const EXTENSION_FEATURE_NAMES: u32 = 0x6803_f857;
 
 /// How compressed clusters are compressed.

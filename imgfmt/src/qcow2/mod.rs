@@ -1,4 +1,5 @@
-//! qcow2, QEMU's format, in which cloud images come: read as if it were raw, and written anew by [`write`](write()).
+//! qcow2, QEMU's format, in which cloud images come: read as if it were raw, and written anew by [`write`](write()),
+//! or as an edit of another image, by [`write_overlay`].
 //!
 //! [`Qcow2`] is a [`Storage`]: whatever reads raw images reads these. Versions 2 and 3; clusters of 512 bytes to 2 MiB,
 //! compressed with zlib or zstd; extended L2 entries (subclusters); backing files. What is on the disk now is read, not
@@ -26,8 +27,11 @@
 
 mod backing;
 mod cluster;
+mod encode;
 mod entry;
+mod growing;
 mod header;
+mod overlay;
 mod plan;
 mod write;
 
@@ -40,6 +44,7 @@ use crate::storage::Storage;
 
 pub use backing::{Layer, is_qcow2, open};
 pub use header::{Backing, Compression, Header};
+pub use overlay::write_overlay;
 pub use write::{Options, Written, write};
 
 use cluster::Clusters;
