@@ -1,9 +1,11 @@
 //! Overlays, against QEMU: an edit laid over an image is what a raw copy is that was edited, byte for byte.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use imgfmt::copy::copy_sparse;
 use imgfmt::ext::Fs;
@@ -370,6 +372,45 @@ fn what_lies_in_another_directory_is_read_by_who_has_it_open() {
     let image = Image::open(&overlay).expect("it is there");
     assert!(matches!(qcow2::open(image, &[]), Err(Error::BackingElsewhere { .. })));
     assert_is(&overlay, &other.raw, &other.twin(&changes), "elsewhere");
+}
+
+/// Zeros, and how often they were asked where data is.
+struct Asked(Rc<Cell<u32>>);
+
+impl Storage for Asked {
+    fn len(&self) -> u64 {
+        TIB
+    }
+
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> io::Result<()> {
+        buf.fill(0);
+        Ok(())
+    }
+
+    fn data_from(&self, _: u64) -> io::Result<Option<std::ops::Range<u64>>> {
+        self.0.set(self.0.get() + 1);
+        Ok(None)
+    }
+}
+
+#[test]
+fn the_layer_below_is_asked_once_for_its_next_data() {
+    let lab = Lab::new(0);
+    let count = Rc::new(Cell::new(0));
+    let below = Asked(Rc::clone(&count));
+    let mut changes = Changes::new();
+    changes.insert(TIB / 2, vec![1; 10]);
+    let path = lab.path("overlay.qcow2");
+    let to = File::create(&path).expect("the directory is ours");
+    write_overlay(&changes, &below, &backing(&lab.raw), &to).expect("there is room");
+    let file = Image::open(&path).expect("it is there");
+    let header = Header::read(&file).expect("it is whole");
+    let disk = Qcow2::new(file, header, Some(below)).expect("it has a backing file");
+    let run = TIB / 2..TIB / 2 + 16 * KIB;
+    assert_eq!(disk.data_from(0).expect("it is whole"), Some(run.clone()));
+    assert_eq!(disk.data_from(run.end).expect("it is whole"), None);
+    // Once before the change and once behind it, not for each of 32768 entries of the L1 table.
+    assert_eq!(count.get(), 2);
 }
 
 /// An edit of `/etc/fstab`, as a file system makes it.

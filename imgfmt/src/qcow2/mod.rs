@@ -148,19 +148,27 @@ impl<S: Storage, B: Storage> Storage for Qcow2<S, B> {
 
     fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
         let mut at = offset;
+        // Where the next data is below holds until that is behind us: asked again at each cluster, the layer below
+        // would go through the same tables each time.
+        let mut next: Option<Range<u64>> = None;
         while at < self.len() {
             let (place, same) = self.place(at)?;
             let end = at.saturating_add(same).min(self.len());
             match (place, &self.below) {
-                (Place::Zero, _) | (Place::Below, None) => at = end,
-                (Place::Below, Some(below)) => match below.data_from(at)? {
-                    Some(data) if data.start < end => {
-                        return Ok(Some(data.start..data.end.min(end)));
+                (Place::Zero, _) | (Place::Below, None) => {}
+                (Place::Below, Some(below)) => {
+                    let data = match next.take().filter(|data| at < data.end) {
+                        Some(data) => data,
+                        None => below.data_from(at)?.unwrap_or(u64::MAX..u64::MAX),
+                    };
+                    if data.start < end {
+                        return Ok(Some(data.start.max(at)..data.end.min(end)));
                     }
-                    _ => at = end,
-                },
+                    next = Some(data);
+                }
                 (Place::At(_) | Place::Packed { .. }, _) => return Ok(Some(at..end)),
             }
+            at = end;
         }
         Ok(None)
     }
