@@ -236,8 +236,11 @@ pub struct JobOptions {
     #[arg(long)]
     pub keep_device_names: bool,
     /// Edit the images themselves, where they lie: no copies
-    #[arg(long)]
+    #[arg(long, conflicts_with = "overlay")]
     pub in_place: bool,
+    /// Make no copies: disks of the bundle are qcow2 images laid over the stock images, which must not change any more
+    #[arg(long)]
+    pub overlay: bool,
     /// What starts the jobs: `auto`, `none`, or AutoXen's runner in this init system
     #[arg(long, default_value = "auto", value_parser = runner, value_name = "NAME")]
     pub runner: Runner,

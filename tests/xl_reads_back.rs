@@ -12,7 +12,7 @@ use std::path::Path;
 use autoxen::domain::value::{
     Bootloader, Bridge, CommandLine, Error, FileName, HostPath, Mac, Name, Vdev,
 };
-use autoxen::domain::xl::{Boot, Disk, Domain, File, Network, Parts};
+use autoxen::domain::xl::{Boot, Disk, DiskFormat, Domain, File, Network, Parts};
 use autoxen::xmf::model::GuestType;
 
 use judge::{meaning, read_back};
@@ -32,6 +32,7 @@ fn plain() -> Parts {
         disks: vec![Disk {
             vdev: Vdev::new("xvda").expect("a device"),
             read_only: false,
+            format: DiskFormat::Raw,
             target: File::Bundle(FileName::new("xvda.img").expect("a file name")),
         }],
         networks: Vec::new(),
@@ -119,6 +120,7 @@ fn xl_reads_back_two_thousand_nasty_domains_or_we_refuse_the_value_by_name() {
             parts.disks.push(Disk {
                 vdev,
                 read_only: chance.below(2) == 0,
+                format: [DiskFormat::Raw, DiskFormat::Qcow2][usize::from(chance.below(4) == 0)],
                 target: host(&mut chance, &mut tally),
             });
         }

@@ -82,7 +82,7 @@ mod tests {
         std::fs::write(&path, [7; 4096]).unwrap();
         let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
         file.set_modified(UNIX_EPOCH).unwrap();
-        let stock = || Stock::raw(Image::open(&path).unwrap());
+        let stock = || Stock::of_raw(Image::open(&path).unwrap());
         let quiet = Progress::new(true);
         let (done, leaves) = hashed(&stock(), quiet, || Ok(5)).unwrap();
         assert_eq!((done, leaves.digest()), (5, tree::of(&file, 4096, &|_| Ok(())).unwrap()));

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use imgfmt::{Image, Storage, Volume, ext, table};
+use imgfmt::qcow2::Layer;
+use imgfmt::{Storage, Volume, ext, table};
 
 use super::edits::{DiskEdits, Write};
 use crate::bundle::Staging;
@@ -35,7 +36,7 @@ pub fn take(
                     return Err(Failure::new(format!("`{path}`: a new disk holds no kernel")));
                 };
                 let edited = Edited {
-                    stock: &gathered.stock[stock].raw,
+                    stock: &gathered.stock[stock].disk,
                     write: edits[*disk].changes.as_ref().map(|changes| &*changes.write),
                 };
                 extract(&edited, *partition, path, &to).map_err(|e| {
@@ -49,7 +50,7 @@ pub fn take(
 
 /// A stock image as it is after its edits, which are not written yet.
 struct Edited<'a> {
-    stock: &'a Image,
+    stock: &'a Layer,
     write: Option<&'a Write>,
 }
 

@@ -3,21 +3,24 @@
 use std::fs::{self, File};
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use imgfmt::ext::mkfs;
+use imgfmt::qcow2::Backing;
 use imgfmt::storage::OpenFile;
-use imgfmt::{Changes, ImageMut, Volume, copy, fat, in_place, swap};
+use imgfmt::{Changes, ImageMut, Storage, Volume, copy, fat, in_place, qcow2, swap};
 
 use super::beside;
 use super::edits::{DiskEdits, Write};
 use super::inputs;
 use super::obstacle::failure;
 use super::provenance::unread;
-use super::verify::{self, Edited};
+use super::verify::{self, Edited, Finished};
 use crate::bundle::Staging;
 use crate::digest::tree::{Digest, Leaves};
 use crate::domain::value::FileName;
+use crate::domain::xl::DiskFormat;
 use crate::facts::gather::Gathered;
 use crate::facts::stock::Stock;
 use crate::failure::{Failure, Result};
@@ -50,6 +53,8 @@ pub enum How {
     Copied,
     /// It shares its blocks with the stock image (a reflink).
     Cloned,
+    /// It is laid over the stock image.
+    Overlay,
     /// It was unpacked.
     Unpacked,
     /// It was made new.
@@ -117,6 +122,9 @@ impl Maker<'_> {
                     .map_err(|e| Failure::host("cannot write", &named, &e))?;
                 How::Unpacked
             }
+            Source::Image(path) if disk.format == DiskFormat::Qcow2 => {
+                return overlay(&gathered.stock[path], &to, &named, edits);
+            }
             Source::Image(path) => {
                 let stock = &gathered.stock[path];
                 let work = || {
@@ -144,7 +152,8 @@ fn look_at(path: &Path, edits: &DiskEdits<'_>) -> Result<Made> {
     let (guard, volumes) = match &edits.changes {
         None => (None, Vec::new()),
         Some(changes) => {
-            (changes.write.guard(), verify::volumes(&file, changes, &edits.loaded, true)?)
+            let disk = Finished::Raw(file);
+            (changes.write.guard(), verify::volumes(&disk, changes, &edits.loaded, true)?)
         }
     };
     Ok(Made { len, how: How::InPlace, digest: None, guard, volumes })
@@ -168,6 +177,33 @@ fn of_copy(leaves: &Leaves, to: &Path, edits: &DiskEdits<'_>) -> io::Result<Dige
     Ok(leaves.of_copy(&OpenFile::new(&file, len), changes.flatten())?.digest())
 }
 
+/// Lay a disk over its image, with the edits on top.
+fn overlay(stock: &Stock, to: &Path, named: &Path, edits: &DiskEdits<'_>) -> Result<Made> {
+    let file =
+        create_like(to, &[&stock.path]).map_err(|e| Failure::host("cannot write", named, &e))?;
+    let nothing = Changes::new();
+    let changes = match edits.changes.as_ref().map(|changes| &*changes.write) {
+        Some(Write::Copy(bytes)) => bytes,
+        _ => &nothing,
+    };
+    let backing = Backing {
+        name: stock.path.as_os_str().as_bytes().to_vec(),
+        format: Some(stock.format().into()),
+    };
+    let written = qcow2::write_overlay(changes, &stock.disk, &backing, &file);
+    written.map_err(|e| failure(named, &e))?;
+    stock.disk.check_unchanged().map_err(|e| failure(&stock.path, &e))?;
+    let volumes = match &edits.changes {
+        Some(changes) => {
+            let disk = Finished::overlay(to, &stock.path).map_err(|e| failure(named, &e))?;
+            verify::volumes(&disk, changes, &edits.loaded, false)?
+        }
+        None => Vec::new(),
+    };
+    let len = stock.disk.len();
+    Ok(Made { len, how: How::Overlay, digest: None, guard: None, volumes })
+}
+
 fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Result<How> {
     let file =
         create_like(to, &[&stock.path]).map_err(|e| Failure::host("cannot write", named, &e))?;
@@ -175,7 +211,7 @@ fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Res
     let mut writeback = Writeback::default();
     let mut before = 0;
     let mut written = Ok(());
-    let copied = copy::copy_sparse(&stock.raw, &file, &mut |done, total| {
+    let copied = copy::copy_sparse(stock.raw(), &file, &mut |done, total| {
         bar.set(done, total);
         written = writeback.wrote(&file, done - before);
         before = done;
@@ -186,7 +222,7 @@ fn copy_stock(stock: &Stock, to: &Path, named: &Path, progress: Progress) -> Res
     let written = written.and_then(|()| writeback.finish());
     written.map_err(|e| Failure::host("cannot write", named, &e))?;
     let copied = copied.map_err(|e| failure(named, &e))?;
-    stock.raw.check_unchanged().map_err(|e| failure(stock.raw.path(), &e))?;
+    stock.raw().check_unchanged().map_err(|e| failure(&stock.path, &e))?;
     Ok(if copied.cloned { How::Cloned } else { How::Copied })
 }
 
@@ -210,8 +246,8 @@ fn edit(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64) -> Result<Vec<
     };
     image.write(bytes).map_err(|e| failure(named, &e))?;
     drop(image);
-    let file = File::open(to).map_err(|e| Failure::host("cannot read", named, &e))?;
-    verify::volumes(&file, changes, &edits.loaded, false)
+    let disk = Finished::raw(to).map_err(|e| Failure::host("cannot read", named, &e))?;
+    verify::volumes(&disk, changes, &edits.loaded, false)
 }
 
 /// Make a new disk at `to`.

@@ -91,7 +91,7 @@ impl<'p> DiskEdits<'p> {
         if let Source::Image(path) = &disk.source
             && !edits.is_empty()
         {
-            let made = edits.make(&gathered.stock[path].raw, now);
+            let made = edits.make(&gathered.stock[path].disk, now);
             edits.changes = Some(match &disk.guard {
                 None => made.map_err(|e| failure(path, &e))?,
                 Some(guard) => {

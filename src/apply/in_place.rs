@@ -30,7 +30,7 @@ pub fn commit(
         let (Source::Image(path), Some(changes)) = (&disk.source, &edits.changes) else { continue };
         let Write::InPlace(edit) = &*changes.write else { continue };
         let stock = gathered.stock.remove(path).expect("no image is edited for two disks");
-        let image = stock.raw.into_mut().map_err(|e| refused(path, &e))?;
+        let image = stock.into_raw().into_mut().map_err(|e| refused(path, &e))?;
         locked.push((path, image, edit));
     }
     interrupt::check()?;

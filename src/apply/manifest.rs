@@ -262,6 +262,7 @@ impl Disk {
         let how = match self.how {
             How::Copied => "copied",
             How::Cloned => "cloned",
+            How::Overlay => "laid over its image",
             How::Unpacked => "unpacked",
             How::Formatted => "formatted",
             How::InPlace if self.guard == Some("journal") => "edited where it lies (journal)",

@@ -5,10 +5,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
+use imgfmt::qcow2::{self, Layer, Qcow2};
+use imgfmt::{Image, Storage};
 use sha2::{Digest, Sha256};
 
 use super::contents::Loaded;
@@ -41,9 +45,60 @@ pub struct Edited {
     pub verdict: Verdict,
 }
 
-/// A window of a file, as `ext4-view` wants it.
+/// Where a finished disk is read from.
+#[derive(Debug)]
+pub enum Finished {
+    /// A raw image.
+    Raw(File),
+    /// An overlay, with what it is laid over.
+    Overlay(Arc<Qcow2<Image, Layer>>),
+}
+
+impl Finished {
+    /// The raw image at `path`.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn raw(path: &Path) -> io::Result<Self> {
+        Ok(Self::Raw(File::open(path)?))
+    }
+
+    /// The overlay at `path` of the image at `below`, both opened anew.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read.
+    pub fn overlay(path: &Path, below: &Path) -> imgfmt::Result<Self> {
+        let below = Image::open(below)?;
+        let below = match qcow2::is_qcow2(&below)? {
+            true => Layer::Qcow2(Box::new(qcow2::open(below, &[])?)),
+            false => Layer::Raw(below),
+        };
+        let file = Image::open(path)?;
+        let header = qcow2::Header::read(&file)?;
+        Ok(Self::Overlay(Arc::new(Qcow2::new(file, header, Some(below))?)))
+    }
+
+    fn try_clone(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Raw(file) => {
+                let fail = |e| Failure::new(format!("cannot read back: {e}"));
+                Self::Raw(file.try_clone().map_err(fail)?)
+            }
+            Self::Overlay(disk) => Self::Overlay(Arc::clone(disk)),
+        })
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Raw(file) => file.read_exact_at(buf, offset),
+            Self::Overlay(disk) => disk.read_at(offset, buf),
+        }
+    }
+}
+
+/// A window of a disk, as `ext4-view` wants it.
 struct Window {
-    file: File,
+    disk: Finished,
     start: u64,
     /// What is not written yet.
     write: Option<Arc<Write>>,
@@ -56,7 +111,7 @@ impl Ext4Read for Window {
         dst: &mut [u8],
     ) -> std::result::Result<(), Box<dyn Error + Send + Sync>> {
         let offset = self.start.checked_add(start_byte).ok_or("offset past 2^64")?;
-        self.file.read_exact_at(dst, offset)?;
+        self.disk.read_at(offset, dst)?;
         if let Some(write) = &self.write {
             write.show(offset, dst);
         }
@@ -64,13 +119,13 @@ impl Ext4Read for Window {
     }
 }
 
-/// Read the edits of each volume back from `file`. `unwritten`: they are not there yet, but have to show when they are laid
+/// Read the edits of each volume back from `disk`. `unwritten`: they are not there yet, but have to show when they are laid
 /// over it.
 ///
 /// # Errors
 /// Where the reader sees anything else than what was planned.
 pub fn volumes(
-    file: &File,
+    disk: &Finished,
     changes: &DiskChanges,
     loaded: &[Vec<Loaded<'_>>],
     unwritten: bool,
@@ -81,25 +136,25 @@ pub fn volumes(
         let verdict = if volume.is_fat {
             Verdict::NotReadable { reason: "ext4-view does not read FAT".into() }
         } else {
-            edits(file, volume.start, write.clone(), loaded)?
+            edits(disk, volume.start, write.clone(), loaded)?
         };
         Ok(Edited { digests: loaded.iter().map(Loaded::digest).collect(), verdict })
     });
     edited.collect()
 }
 
-/// Read `edits` back from the file system at byte `start` of `file`, with `write` laid over it.
+/// Read `edits` back from the file system at byte `start` of `disk`, with `write` laid over it.
 ///
 /// # Errors
 /// Where the reader sees anything else than what was planned.
 pub fn edits(
-    file: &File,
+    disk: &Finished,
     start: u64,
     write: Option<Arc<Write>>,
     edits: &[Loaded<'_>],
 ) -> Result<Verdict> {
-    let file = file.try_clone().map_err(|e| Failure::new(format!("cannot read back: {e}")))?;
-    let fs = match Ext4::load(Box::new(Window { file, start, write })) {
+    let disk = disk.try_clone()?;
+    let fs = match Ext4::load(Box::new(Window { disk, start, write })) {
         Ok(fs) => fs,
         Err(Ext4Error::Incompatible(reason)) => {
             return Ok(Verdict::NotReadable { reason: reason.to_string() });
@@ -127,7 +182,7 @@ pub fn edits(
 /// Where the reader sees anything else.
 pub fn tree(file: &File, top: &str, fed: &Fed) -> Result<()> {
     let file = file.try_clone().map_err(|e| Failure::new(format!("cannot read back: {e}")))?;
-    let found = Ext4::load(Box::new(Window { file, start: 0, write: None }))
+    let found = Ext4::load(Box::new(Window { disk: Finished::Raw(file), start: 0, write: None }))
         .and_then(|fs| look_below(&fs, top, fed));
     match found {
         Ok(None) => Ok(()),

@@ -92,6 +92,7 @@ impl Job {
         let extra: Vec<PathBuf> =
             [&self.options.kernel, &self.options.ramdisk].into_iter().flatten().cloned().collect();
         let purpose = match (self.options.in_place, intent) {
+            (false, _) if self.options.overlay => Purpose::Overlay,
             (false, _) => Purpose::Copy,
             (true, Intent::Plan) => Purpose::PlanInPlace,
             (true, Intent::Prepare) => Purpose::EditInPlace,
@@ -148,6 +149,7 @@ fn options(args: &JobOptions, path: &Path, bytes: &[u8]) -> Result<plan::Options
         cmdline: args.cmdline.clone(),
         keep_device_names: args.keep_device_names,
         in_place: args.in_place,
+        overlay: args.overlay,
         runner: args.runner,
         deliver: args.deliver.into(),
         id: id(bytes)?,

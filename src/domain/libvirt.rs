@@ -163,7 +163,7 @@ fn os(out: &mut Xml, parts: &Parts) -> io::Result<()> {
 fn disk(out: &mut Xml, disk: &Disk, guest_type: GuestType) -> io::Result<()> {
     element(out, "disk", &[("type", "file"), ("device", "disk")], |out| {
         // No name: libxl chooses what serves it, as it does for xl.
-        empty(out, "driver", &[("type", "raw")])?;
+        empty(out, "driver", &[("type", disk.format.word())])?;
         empty(out, "source", &[("file", disk.target.as_str())])?;
         let bus = bus(&disk.vdev, guest_type);
         empty(out, "target", &[("dev", disk.vdev.as_str()), ("bus", bus)])?;
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
     use crate::domain::value::{Bridge, CommandLine, FileName, HostPath, Mac, Name};
-    use crate::domain::xl::{Domain, File};
+    use crate::domain::xl::{DiskFormat, Domain, File};
 
     fn parts() -> Parts {
         Parts {
@@ -258,6 +258,7 @@ mod tests {
             disks: vec![Disk {
                 vdev: Vdev::new("xvda1").expect("a device"),
                 read_only: true,
+                format: DiskFormat::Raw,
                 target: File::Bundle(FileName::new("xvda1.img").expect("a file name")),
             }],
             networks: vec![

@@ -103,8 +103,36 @@ pub struct Disk {
     pub vdev: Vdev,
     /// The guest cannot write to it.
     pub read_only: bool,
-    /// The raw image.
+    /// What the image is.
+    #[serde(default, skip_serializing_if = "DiskFormat::is_raw")]
+    pub format: DiskFormat,
+    /// The image.
     pub target: File,
+}
+
+/// What an image is (xl-disk-configuration(5), `format`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// Byte for byte.
+    #[default]
+    Raw,
+    /// In QEMU's format, laid over another image: QEMU serves it to the guest.
+    Qcow2,
+}
+
+impl DiskFormat {
+    /// The word for it, of xl and of libvirt.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        }
+    }
+
+    fn is_raw(&self) -> bool {
+        *self == Self::Raw
+    }
 }
 
 /// One network interface; where both are missing, the host's defaults hold.
@@ -244,7 +272,8 @@ impl fmt::Display for Config {
             parts.disks.iter().map(|disk| {
                 let access = if disk.read_only { "ro" } else { "rw" };
                 format!(
-                    "format=raw,vdev={},access={access},target={}",
+                    "format={},vdev={},access={access},target={}",
+                    disk.format.word(),
                     disk.vdev,
                     disk.target.as_str()
                 )
@@ -344,6 +373,7 @@ mod tests {
         Disk {
             vdev: Vdev::new(vdev).expect("a device"),
             read_only: vdev.ends_with('2'),
+            format: DiskFormat::Raw,
             target: File::Bundle(FileName::new(format!("{vdev}.img")).expect("a file name")),
         }
     }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use imgfmt::table::Table;
-use imgfmt::{Image, Storage, Volume, ext, probe, table};
+use imgfmt::{Storage, Volume, ext, probe, table};
 
 use super::choose::Candidates;
 use super::known::Known;
@@ -56,6 +56,8 @@ pub struct Search<'a> {
 pub enum Purpose {
     /// They are copied, if anything is written at all.
     Copy,
+    /// Disks are laid over them.
+    Overlay,
     /// They would be edited where they lie, but are only looked at.
     PlanInPlace,
     /// They are edited where they lie: an edit that was interrupted is undone first.
@@ -171,14 +173,14 @@ impl Gatherer<'_> {
         let path = self.stocks.open(url, image.sha256.as_ref(), image.signedby.as_ref())?;
         let Stocks { search, all, warnings, .. } = &mut self.stocks;
         let stock = &all[&path];
-        let table = table::read(&stock.raw).map_err(|e| finding(url, &path, &e))?;
+        let table = table::read(&stock.disk).map_err(|e| finding(url, &path, &e))?;
         let volumes = match &table {
-            None => vec![volume(None, Some(&Volume::whole(&stock.raw)))],
+            None => vec![volume(None, Some(&Volume::whole(&stock.disk)))],
             Some(table) => table
                 .partitions
                 .iter()
                 .map(|partition| {
-                    let window = Volume::new(&stock.raw, partition.start, partition.len).ok();
+                    let window = Volume::new(&stock.disk, partition.start, partition.len).ok();
                     VolumeFacts {
                         part_uuid: Some(partition.part_uuid.clone()),
                         part_label: partition.label.clone(),
@@ -191,7 +193,7 @@ impl Gatherer<'_> {
             path: Some(path.clone()),
             form: stock.form.name(),
             signer: stock.vouched.as_ref().map(|vouched| vouched.signer.principals.clone()),
-            len: stock.raw.len(),
+            len: stock.disk.len(),
             table: table.as_ref().map(|table| match table.kind {
                 table::Kind::Mbr => "mbr",
                 table::Kind::Gpt => "gpt",
@@ -203,12 +205,12 @@ impl Gatherer<'_> {
         warnings.extend(odd.map(|what| format!("image `{}`: {what}", path.display())));
         if let Some(table) = &table {
             facts.chosen =
-                root_of(image, table, &stock.raw).map_err(|e| finding(url, &path, &e))?;
+                root_of(image, table, &stock.disk).map_err(|e| finding(url, &path, &e))?;
         }
         let partition = facts.partition(image);
         let window = match (&table, partition) {
-            (None, None) => Some(Volume::whole(&stock.raw)),
-            (Some(table), Some(number)) => table.volume(number, &stock.raw).ok(),
+            (None, None) => Some(Volume::whole(&stock.disk)),
+            (Some(table), Some(number)) => table.volume(number, &stock.disk).ok(),
             // A partition too many or too few: the plan says so, since it knows what else the document says.
             _ => None,
         };
@@ -225,6 +227,7 @@ impl Gatherer<'_> {
                 if is_edited && fs.needs_recovery() {
                     let place = match search.purpose {
                         Purpose::Copy => " in the copy",
+                        Purpose::Overlay => " in the overlay",
                         Purpose::PlanInPlace | Purpose::EditInPlace => "",
                     };
                     warnings.push(format!(
@@ -260,12 +263,12 @@ impl ImageFacts {
 }
 
 /// The partition that holds the root of the guest, where `image` is mounted there and does not name one.
-fn root_of(image: &ImageFile, table: &Table, raw: &Image) -> imgfmt::Result<Option<u32>> {
+fn root_of(image: &ImageFile, table: &Table, disk: &dyn Storage) -> imgfmt::Result<Option<u32>> {
     let is_root = image.mountpoint.value == MountPoint::Path("/".into());
     if !is_root || image.partition.is_some() {
         return Ok(None);
     }
-    let chosen = Candidates::new(table, raw)?.root().ok().map(|chosen| chosen.partition.number);
+    let chosen = Candidates::new(table, disk)?.root().ok().map(|chosen| chosen.partition.number);
     // The name of a device says which partition it is, too.
     let written = image.device.partition;
     Ok(chosen.filter(|number| written.is_none_or(|written| written == *number)))

@@ -29,9 +29,9 @@ use crate::xmf::model::Spanned;
 /// A stock image, open (and so locked) for as long as this lives.
 #[derive(Debug)]
 pub struct Stock {
-    /// The raw image: the stock file itself, or what was unpacked from it into the scratch directory.
-    pub raw: Image,
-    /// Path of the raw image.
+    /// The disk: the stock file itself, or what was unpacked from it into the scratch directory.
+    pub disk: Layer,
+    /// Path of the file that is, or holds, the disk.
     pub path: PathBuf,
     /// SHA-256 of the stock file, where the document gave one and it was compared.
     pub sha256: Option<String>,
@@ -41,16 +41,20 @@ pub struct Stock {
     pub known: Slot,
     /// In which form the stock file holds it.
     pub(super) form: Form,
-    /// The stock file where it is not raw, with its backing files.
+    /// The stock file where it was unpacked, with its backing files.
     packed: Option<Layer>,
 }
 
 impl Stock {
     /// One that lies as it is.
-    pub(crate) fn raw(image: Image) -> Self {
+    pub(crate) fn of_raw(image: Image) -> Self {
+        Self::of(Layer::Raw(image))
+    }
+
+    fn of(disk: Layer) -> Self {
         Self {
-            path: image.path().to_owned(),
-            raw: image,
+            path: disk.files()[0].path().to_owned(),
+            disk,
             sha256: None,
             vouched: None,
             known: Slot::default(),
@@ -61,13 +65,47 @@ impl Stock {
 
     /// The stock file itself.
     pub fn file(&self) -> &Image {
-        let packed = self.packed.as_ref().and_then(|packed| packed.files().first().copied());
-        packed.unwrap_or(&self.raw)
+        self.layers().files()[0]
+    }
+
+    /// The stock file with those that it is laid over.
+    fn layers(&self) -> &Layer {
+        self.packed.as_ref().unwrap_or(&self.disk)
+    }
+
+    /// The raw image that is copied, or edited where it lies.
+    ///
+    /// # Panics
+    /// Where it is qcow2 and disks are laid over it.
+    pub fn raw(&self) -> &Image {
+        match &self.disk {
+            Layer::Raw(image) => image,
+            Layer::Qcow2(_) => panic!("what is laid over is not copied"),
+        }
+    }
+
+    /// The same, for an edit.
+    ///
+    /// # Panics
+    /// As of [`Stock::raw`].
+    pub fn into_raw(self) -> Image {
+        match self.disk {
+            Layer::Raw(image) => image,
+            Layer::Qcow2(_) => panic!("what is laid over is not edited"),
+        }
+    }
+
+    /// Its format, by the name that QEMU has for it.
+    pub fn format(&self) -> &'static str {
+        match &self.disk {
+            Layer::Raw(_) => "raw",
+            Layer::Qcow2(_) => "qcow2",
+        }
     }
 
     /// The last of the files that it is laid over; no digest of the stock file covers any of them.
     pub fn below(&self) -> Option<&Image> {
-        self.packed.iter().flat_map(Layer::files).skip(1).last()
+        self.layers().files().into_iter().skip(1).last()
     }
 
     /// Whether the raw image lies in the scratch directory.
@@ -165,7 +203,7 @@ impl Stocks<'_> {
 
     /// Two hard links to one file would be edited as two images.
     fn refuse_second_name(&self, url: &Spanned<String>, path: &Path) -> Result<(), Stop> {
-        if self.search.purpose == Purpose::Copy {
+        if matches!(self.search.purpose, Purpose::Copy | Purpose::Overlay) {
             return Ok(());
         }
         let file = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
@@ -225,12 +263,26 @@ impl Stocks<'_> {
         }
         let form = Form::of(&image).map_err(fail)?;
         let Some((what, way_out)) = form.obstacle(path) else {
-            return Ok(Stock::raw(image));
+            return Ok(Stock::of_raw(image));
         };
-        if self.search.purpose != Purpose::Copy {
-            return Err(Diagnostic::error(url.span.clone(), format!("{what}: no place to edit"))
-                .hint(format!("{way_out}, or leave out --in-place"))
-                .into());
+        match (self.search.purpose, form) {
+            (Purpose::Copy, _) => {}
+            (Purpose::Overlay, Form::Qcow2) => {
+                let disk = Layer::Qcow2(Box::new(qcow2::open(image, &[]).map_err(fail)?));
+                return Ok(Stock { path: path.into(), form, ..Stock::of(disk) });
+            }
+            (Purpose::Overlay, _) => {
+                let what = format!("{what}: no disk can be laid over it");
+                return Err(Diagnostic::error(url.span.clone(), what)
+                    .hint(format!("{way_out}, or leave out --overlay"))
+                    .into());
+            }
+            (Purpose::PlanInPlace | Purpose::EditInPlace, _) => {
+                let what = format!("{what}: no place to edit");
+                return Err(Diagnostic::error(url.span.clone(), what)
+                    .hint(format!("{way_out}, or leave out --in-place"))
+                    .into());
+            }
         }
         let unpacked = self.search.scratch.join(format!("unpacked-{}.img", self.all.len()));
         let result = self.unpack(image, form, &unpacked);
@@ -252,9 +304,7 @@ impl Stocks<'_> {
             (other, _) => fail(other),
         })?;
         let raw = Image::open(&unpacked).map_err(fail)?;
-        let known = Slot::default();
-        let packed = Some(packed);
-        Ok(Stock { raw, path: unpacked, sha256: None, vouched: None, known, form, packed })
+        Ok(Stock { form, packed: Some(packed), ..Stock::of(Layer::Raw(raw)) })
     }
 
     /// Write the disk that `image` holds into a new file at `unpacked`, which is no more open to others than any file that

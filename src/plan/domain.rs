@@ -126,7 +126,7 @@ fn attached(disk: &Disk, span: &Range<usize>) -> Result<xl::Disk, Diagnostic> {
             unreachable!("a new disk is a file of the bundle")
         }
     };
-    Ok(xl::Disk { vdev: disk.vdev.clone(), read_only: disk.read_only, target })
+    Ok(xl::Disk { vdev: disk.vdev.clone(), read_only: disk.read_only, format: disk.format, target })
 }
 
 fn network(network: &Network) -> Result<xl::Network, Diagnostic> {

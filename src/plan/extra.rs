@@ -8,6 +8,7 @@ use super::make::file_of;
 use super::{Disk, Edit, Format, Source, Staged, VolumeEdits, disks};
 use crate::diagnostic::Diagnostic;
 use crate::domain::value::Vdev;
+use crate::domain::xl::DiskFormat;
 use crate::guest::{fstab, nocloud, settings};
 use crate::xmf::model::{BlockDevice, GuestType};
 
@@ -167,6 +168,8 @@ fn clash(a: &Vdev, b: &Vdev) -> bool {
 fn disk(vdev: Vdev, source: Source, read_only: bool, edits: Vec<Edit>) -> Disk {
     let edits =
         if edits.is_empty() { Vec::new() } else { vec![VolumeEdits { partition: None, edits }] };
-    let file = Some(file_of(&vdev));
-    Disk { vdev, read_only, source, file, guard: None, images: Vec::new(), edits }
+    let format = DiskFormat::Raw;
+    let file = Some(file_of(&vdev, format));
+    let (guard, images) = (None, Vec::new());
+    Disk { vdev, read_only, source, file, format, guard, images, edits }
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::diagnostic::Diagnostic;
 use crate::domain::value::{FileName, HostPath, Vdev};
+use crate::domain::xl::DiskFormat;
 use crate::facts::Facts;
 use crate::xmf::model::{Document, GuestType, MountPoint};
 
@@ -57,7 +58,7 @@ pub fn plan(
         let mut edits: Vec<(usize, &[Edit])> =
             disk.images.iter().map(|&image| (image, &edits[image][..])).collect();
         edits.retain(|(_, edits)| !edits.is_empty());
-        finish_disk(&known, nr, edits, options.in_place)
+        finish_disk(&known, nr, edits, options)
     }))?;
     let before = disks.len();
     disks.append(&mut extra.disks);
@@ -155,8 +156,12 @@ fn all_edits(
 }
 
 /// The file of a disk that the bundle holds.
-pub(super) fn file_of(vdev: &Vdev) -> FileName {
-    let name = FileName::new(format!("{vdev}.img"));
+pub(super) fn file_of(vdev: &Vdev, format: DiskFormat) -> FileName {
+    let ending = match format {
+        DiskFormat::Raw => "img",
+        DiskFormat::Qcow2 => "qcow2",
+    };
+    let name = FileName::new(format!("{vdev}.{ending}"));
     name.expect("a device's name has only letters and digits")
 }
 
@@ -164,12 +169,13 @@ fn finish_disk(
     known: &Known<'_>,
     nr: usize,
     edits: Vec<(usize, &[Edit])>,
-    in_place: bool,
+    options: &Options,
 ) -> Result<Disk, Diagnostic> {
     let Known { document, facts, layout, .. } = *known;
     let disk = &layout.disks[nr];
     let first = disk.images[0];
-    let (file, guard) = match &disk.source {
+    let in_place = options.in_place;
+    let (file, format, guard) = match &disk.source {
         Source::Image(path)
             if facts.images[first].form.is_none()
                 && (in_place || disk.read_only && edits.is_empty()) =>
@@ -180,10 +186,14 @@ fn finish_disk(
                     .hint("xl cannot be told this path: move or link the image")
             })?;
             let edited: Vec<usize> = edits.iter().map(|(image, _)| *image).collect();
-            (None, in_place::guard(path, &edited, facts))
+            (None, DiskFormat::Raw, in_place::guard(path, &edited, facts))
         }
         Source::Image(_) | Source::Blank { .. } | Source::Inputs { .. } => {
-            (Some(file_of(&disk.vdev)), None)
+            let format = match (&disk.source, options.overlay) {
+                (Source::Image(_), true) => DiskFormat::Qcow2,
+                _ => DiskFormat::Raw,
+            };
+            (Some(file_of(&disk.vdev, format)), format, None)
         }
     };
     let edits = edits
@@ -198,6 +208,7 @@ fn finish_disk(
         read_only: disk.read_only,
         source: disk.source.clone(),
         file,
+        format,
         guard,
         images: disk.images.clone(),
         edits,

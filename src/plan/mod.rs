@@ -26,7 +26,7 @@ use std::path::PathBuf;
 pub use make::plan;
 
 use crate::domain::value::{FileName, Vdev};
-use crate::domain::xl;
+use crate::domain::xl::{self, DiskFormat};
 use crate::guest::init::Init;
 use crate::xmf::model::InputKind;
 
@@ -45,6 +45,8 @@ pub struct Options {
     pub keep_device_names: bool,
     /// Edit the images where they lie, and let the guest use them there.
     pub in_place: bool,
+    /// Lay the disks over the images, in place of copies.
+    pub overlay: bool,
     /// Which runner of jobs the guest gets.
     pub runner: Runner,
     /// How the jobs get into the guest.
@@ -114,6 +116,8 @@ pub struct Disk {
     pub source: Source,
     /// File name in the bundle; `None` for an image that is used where it lies.
     pub file: Option<FileName>,
+    /// What that file is.
+    pub format: DiskFormat,
     /// For an image that is edited where it lies: what brings it back, should the edit be interrupted.
     pub guard: Option<Guard>,
     /// Indices (into `Facts::images` and `Document::images`) of the `imagefile` elements on this disk.

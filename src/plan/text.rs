@@ -25,6 +25,7 @@
 use std::path::Path;
 
 use super::{Action, BootSource, Content, Disk, Edit, Format, Guard, Plan, Source};
+use crate::domain::xl::DiskFormat;
 use crate::facts::Facts;
 use crate::guest::{nocloud, runner};
 use crate::visible::visible;
@@ -168,6 +169,9 @@ impl Lines {
         let source = match &disk.source {
             Source::Image(path) if disk.file.is_none() => {
                 format!("{} itself{}", path.display(), guarded(disk.guard.as_ref()))
+            }
+            Source::Image(path) if disk.format == DiskFormat::Qcow2 => {
+                format!("an overlay of {}", path.display())
             }
             Source::Image(path) => format!("a copy of {}", path.display()),
             Source::Blank { len, format: Format::Swap { .. } } => {

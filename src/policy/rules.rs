@@ -12,7 +12,7 @@ use indicatif::BinaryBytes;
 
 use super::model::{Limits, Need, Policy, is_below};
 use crate::domain::value::Mac;
-use crate::domain::xl::{Boot, Disk, File, Network, Parts, word};
+use crate::domain::xl::{Boot, Disk, DiskFormat, File, Network, Parts, word};
 use crate::failure::Failure;
 use crate::visible::visible;
 
@@ -336,6 +336,11 @@ fn boot_file(policy: &Policy, file: &File) -> Outcome {
 }
 
 fn image(policy: &Policy, disk: &Disk) -> Outcome {
+    // Its header names another file, which would be opened as root.
+    if disk.format != DiskFormat::Raw {
+        let why = format!("{} is in the format `{}`", disk.vdev, disk.format.word());
+        return Err(Refusal::new("images.raw", why).hint("prepare the bundle without --overlay"));
+    }
     let File::Host(path) = &disk.target else {
         return passed("images.directories", &disk.vdev, "a file of the bundle");
     };

@@ -142,6 +142,8 @@ fn changes() -> Vec<(&'static str, Value, &'static str)> {
         ("/domain/disks/0/target", json!({"host": "/srv/a\nformat=raw"}), MANIFEST),
         ("/domain/disks/0/target", json!({"host": "//srv/a.img"}), MANIFEST),
         ("/domain/disks/0/target", json!({"bundle": "xvda.img,script=x"}), MANIFEST),
+        ("/domain/disks/0/format", json!("qcow2"), "images.raw"),
+        ("/domain/disks/0/format", json!("vhd"), "bundle.manifest"),
         ("/domain/disks/0/target", json!({"bundle": "results.img"}), "bundle.file_twice"),
         ("/domain/disks/0/target", json!({"bundle": "vmlinuz"}), "bundle.file_twice"),
         ("/domain/disks/0/target", json!({"bundle": "none.img"}), "bundle.file"),

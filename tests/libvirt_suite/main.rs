@@ -13,7 +13,7 @@ use autoxen::domain::libvirt;
 use autoxen::domain::value::{
     Bootloader, Bridge, CommandLine, Error, FileName, HostPath, Mac, Name, Vdev,
 };
-use autoxen::domain::xl::{Boot, Disk, Domain, File, Network, Parts};
+use autoxen::domain::xl::{Boot, Disk, DiskFormat, Domain, File, Network, Parts};
 use autoxen::xmf::model::GuestType;
 
 use judge::{Element, Scratch};
@@ -74,6 +74,7 @@ fn made_up(chance: &mut Chance, nr: usize) -> Domain {
     let disks = vdevs.into_iter().map(|vdev| Disk {
         vdev: Vdev::new(vdev).expect("a device"),
         read_only: chance.below(2) == 0,
+        format: if chance.below(4) == 0 { DiskFormat::Qcow2 } else { DiskFormat::Raw },
         target: if chance.below(2) == 0 { host(chance) } else { file(chance) },
     });
     let disks = disks.collect();
@@ -152,7 +153,8 @@ fn meaning(parts: &Parts, uuid: &str) -> Vec<Element> {
     say("domain/devices", &[], "");
     for disk in &parts.disks {
         say("domain/devices/disk", &[("type", "file"), ("device", "disk")], "");
-        say("domain/devices/disk/driver", &[("type", "raw")], "");
+        let format = if disk.format == DiskFormat::Qcow2 { "qcow2" } else { "raw" };
+        say("domain/devices/disk/driver", &[("type", format)], "");
         say("domain/devices/disk/source", &[("file", &path(&disk.target))], "");
         let bus = match disk.vdev.as_str() {
             "hda" | "hdb" if is_hvm => "ide",

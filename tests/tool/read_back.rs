@@ -1,10 +1,9 @@
 //! The independent reader sees when an image is not what was planned.
 
 use std::borrow::Cow;
-use std::fs::File;
 
 use autoxen::apply::contents::Loaded;
-use autoxen::apply::verify::{self, Verdict};
+use autoxen::apply::verify::{self, Finished, Verdict};
 
 use crate::site::{FSTAB, Site};
 
@@ -18,7 +17,7 @@ fn each_difference_is_named() {
     let site = Site::new();
     std::fs::create_dir_all(site.path("tree/bin")).unwrap();
     std::os::unix::fs::symlink("busybox", site.path("tree/bin/sh")).unwrap();
-    let image = File::open(site.mke2fs("root.img", "8M", &["-t", "ext4"])).unwrap();
+    let image = Finished::raw(&site.mke2fs("root.img", "8M", &["-t", "ext4"])).unwrap();
     let sound = [
         write("/etc/fstab", FSTAB, Some(0o644)),
         Loaded::Symlink { path: "/bin/sh", target: "busybox" },
@@ -48,8 +47,8 @@ fn each_difference_is_named() {
 #[test]
 fn what_the_reader_does_not_know_is_said() {
     let site = Site::new();
-    let image =
-        File::open(site.mke2fs("root.img", "8M", &["-t", "ext4", "-O", "casefold"])).unwrap();
+    let made = site.mke2fs("root.img", "8M", &["-t", "ext4", "-O", "casefold"]);
+    let image = Finished::raw(&made).unwrap();
     let verdict = verify::edits(&image, 0, None, &[write("/etc/fstab", FSTAB, None)]).unwrap();
     assert!(matches!(&verdict, Verdict::NotReadable { .. }), "{verdict:?}");
 }

@@ -78,6 +78,7 @@ impl Site {
         Command::new(env!("CARGO_BIN_EXE_autoxen"))
             .args(args)
             .current_dir(self.dir.path())
+            .env("XDG_CACHE_HOME", self.path("cache"))
             .env_remove("SOURCE_DATE_EPOCH")
             .envs(variables.iter().copied())
             .output()

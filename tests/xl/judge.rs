@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autoxen::domain::xl::{Boot, File, Parts};
+use autoxen::domain::xl::{Boot, DiskFormat, File, Parts};
 use autoxen::xmf::model::GuestType;
 
 /// What xl is to understand: strings and numbers by their key, list items, and disks.
@@ -13,7 +13,7 @@ pub(crate) struct Meaning {
     pub(crate) strings: BTreeMap<String, String>,
     pub(crate) lists: BTreeMap<String, Vec<String>>,
     /// Target, vdev, `rw` or `ro`.
-    pub(crate) disks: Vec<(String, String, &'static str)>,
+    pub(crate) disks: Vec<(String, String, String, &'static str)>,
 }
 
 fn scratch() -> tempfile::TempDir {
@@ -72,9 +72,9 @@ pub(crate) fn read_back(configurations: &[String]) -> Vec<Result<Meaning, String
             ["item", key, _, text] => {
                 meaning.lists.get_mut(*key).expect("its list comes first").push(unhex(text))
             }
-            ["disk", _, target, vdev, "raw", "unknown", access, "-", "0", "0", "-"] => {
+            ["disk", _, target, vdev, format, "unknown", access, "-", "0", "0", "-"] => {
                 let access = if *access == "rw" { "rw" } else { "ro" };
-                meaning.disks.push((unhex(target), unhex(vdev), access));
+                meaning.disks.push((unhex(target), unhex(vdev), (*format).to_owned(), access));
             }
             _ => *last = Err(line.to_owned()),
         }
@@ -138,8 +138,13 @@ pub(crate) fn meaning(parts: &Parts, directory: &str) -> Meaning {
     for disk in &parts.disks {
         let access = if disk.read_only { "ro" } else { "rw" };
         let target = path(&disk.target);
-        disk_items.push(format!("format=raw,vdev={},access={access},target={target}", disk.vdev));
-        meaning.disks.push((target, disk.vdev.to_string(), access));
+        let format = match disk.format {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        };
+        let vdev = disk.vdev.to_string();
+        disk_items.push(format!("format={format},vdev={vdev},access={access},target={target}"));
+        meaning.disks.push((target, vdev, format.to_owned(), access));
     }
     if !disk_items.is_empty() {
         meaning.lists.insert("disk".into(), disk_items);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use autoxen::domain::value::{
     Bootloader, Bridge, CommandLine, Error, FileName, HostPath, Mac, Name, Vdev,
 };
-use autoxen::domain::xl::{Boot, Disk, Domain, File, Network, Parts};
+use autoxen::domain::xl::{Boot, Disk, DiskFormat, Domain, File, Network, Parts};
 use autoxen::xmf::model::GuestType;
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 
@@ -43,6 +43,7 @@ fn made(data: &mut Unstructured<'_>) -> Result<(Parts, PathBuf)> {
         disks.push(Disk {
             vdev: value(data, Vdev::new, ["xvda", "xvdb1", "hdc", "sdd2"][nr % 4])?,
             read_only: data.arbitrary()?,
+            format: if data.arbitrary()? { DiskFormat::Raw } else { DiskFormat::Qcow2 },
             target: file(data)?,
         });
     }
