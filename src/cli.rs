@@ -82,10 +82,22 @@ Examples:
   autoxen prepare job.xml -o ready
   autoxen prepare job.xml -o ready --kernel vmlinuz --ramdisk initrd.img
   SOURCE_DATE_EPOCH=1700000000 autoxen prepare job.xml -o ready    the same bytes, every time
+  autoxen prepare job.xml -o ready --overlay       make no copy: lay a small qcow2 image over it
   autoxen prepare job.xml -o ready --in-place      edit the image itself, make no copy
+  autoxen prepare jobs/*.xml --into bundles        a bundle of each, many at a time
   sudo xl create ready/domain.cfg
 
 Without --in-place a stock image is opened read-only and never changes. The bundle appears whole or not at all.
+
+With --overlay each disk that would be a copy is a qcow2 image whose backing file is the stock image, by its absolute path: \
+it holds what the edit changes and what the guest will write. The stock image is raw or qcow2, and must not change or move \
+as long as there is the bundle. `autoxen create` refuses such bundles, since it opens nothing that a bundle names as root; \
+`xl create` starts them.
+
+With --into a job that cannot be prepared is told of and keeps no other from being prepared; JSON has a line for each bundle.
+
+The manifest has the digest of each stock image. It is made while the image is copied, and remembered in \
+$XDG_CACHE_HOME/autoxen (~/.cache/autoxen) for images that nobody has changed for a minute.
 
 With --in-place the images that the job description names are edited where they lie, and the guest uses them there. Each \
 image is edited whole or not at all, whatever ends the work: through its own journal, or, where that cannot be (no \

@@ -89,6 +89,29 @@ fn a_qcow2_image_is_laid_over_without_being_unpacked() {
     }
 }
 
+/// What the block layer of a running QEMU serves, as it does to a guest of Xen.
+#[test]
+fn qemu_nbd_serves_the_overlay_as_the_copy() {
+    let site = Site::new();
+    site.mke2fs("root.img", "64M", &["-t", "ext4"]);
+    site.job("ext4", "root.img");
+    for (to, more) in [("copied", None), ("ready", Some("--overlay"))] {
+        let args = ["prepare", "job.xml", "-o", to].into_iter().chain(more);
+        let output = site.autoxen_at("1700000000", &args.collect::<Vec<_>>());
+        assert!(output.status.success(), "{output:?}");
+    }
+    let (socket, overlay) = (site.path("nbd"), site.path("ready/xvda.qcow2"));
+    let mut serve = vec!["--read-only", "--fork", "--format=qcow2", "--shared=2", "--socket"];
+    serve.extend([utf8(&socket), utf8(&overlay)]);
+    // It is over when its client has gone.
+    run("qemu-nbd", "qemu-utils", &serve);
+    let served = format!("nbd+unix:///?socket={}", utf8(&socket));
+    let copy = site.path("copied/xvda.img");
+    let compare = ["compare", "-f", "raw", "-F", "raw", &served, utf8(&copy)];
+    let same = run("qemu-img", "qemu-utils", &compare);
+    assert_eq!(same, "Images are identical.\n");
+}
+
 #[test]
 fn a_guest_writes_to_its_overlay_and_not_to_the_image() {
     let site = Site::new();
