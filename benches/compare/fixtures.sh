@@ -1,0 +1,115 @@
+# shellcheck shell=bash
+# What the contests work on: a Debian root, images, the edit in each program's own words, and how its outcome is judged.
+# Made once in $work, when a scenario asks for it.
+
+: "${work:?}" "${here:?}" "${autoxen:?}" "${python:?}"
+
+input=$work/input mountpoint=$work/mnt copy=$work/copy.img
+
+make_input() {
+  [ ! -e "$input/done" ] || return 0
+  mkdir -p "$input" "$mountpoint" "$mountpoint.fuse" || exit 2
+  printf '# one line for the root\n/dev/xvda / ext4 errors=remount-ro 0 1\n' > "$input/fstab"
+  printf '#!/bin/sh\necho hello\n' > "$input/job"
+  chmod 644 "$input/fstab" && chmod 755 "$input/job"
+  printf 'cp "%s" :/etc/fstab\nmkdir /etc/xenjobs.d\ncp "%s" :/etc/xenjobs.d/10-job\n' \
+    "$input/fstab" "$input/job" > "$input/autoxen"
+  printf 'cd /etc\nrm fstab\nwrite "%s" fstab\nmkdir xenjobs.d\ncd xenjobs.d\nwrite "%s" 10-job\n' \
+    "$input/fstab" "$input/job" > "$input/debugfs"
+  : > "$input/done"
+}
+
+# The tar, and what is in it.
+make_root() {
+  [ ! -e "$work/root.done" ] || return 0
+  if [ -n "${tar:-}" ]; then
+    cp "$tar" "$work/root.tar" || exit 2
+  else
+    command -v mmdebstrap > /dev/null || { printf 'mmdebstrap is missing: give a root with --tar\n' >&2; exit 2; }
+    mmdebstrap --quiet --variant=minbase bookworm "$work/root.tar" || exit 2
+  fi
+  mkdir -p "$work/root" || exit 2
+  tar --xattrs --xattrs-include='*' --numeric-owner -C "$work/root" -xf "$work/root.tar" || exit 2
+  ! command -v zstd > /dev/null || zstd -q -k -f "$work/root.tar" || exit 2
+  sync -f "$work" && : > "$work/root.done"
+}
+
+# $work/SIZE.img: the Debian root in 2G; the others are sparse, and a small tree is in them.
+make_image() { # SIZE
+  local size=$1 from=$work/small image=$work/$1.img
+  make_input
+  [ ! -e "$image" ] || return 0
+  if [ "$size" = 2G ]; then
+    make_root
+    from=$work/root
+  else
+    mkdir -p "$work/small/etc" && printf '# nothing yet\n' > "$work/small/etc/fstab" || exit 2
+  fi
+  # The same blocks in all of them; inode tables of a terabyte are not written, as mke2fs does by itself on a disk.
+  mke2fs -q -F -t ext4 -b 4096 -E lazy_itable_init=1,lazy_journal_init=1 -d "$from" "$image.new" "$size" || exit 2
+  sync "$image.new" && mv "$image.new" "$image" || exit 2
+}
+
+# How many blocks of $work/SIZE.img differ in its edited copy, those of the journal apart.
+changed_blocks() { # SIZE COPY
+  debugfs -R 'blocks <8>' "$work/$1.img" > "$work/journal.blocks" 2> /dev/null
+  "$python" "$here/blocks.py" "$work/$1.img" "$2" "$work/journal.blocks"
+}
+
+# Whether the edit is in an image, and the image whole. Says what is not.
+edited() { # IMAGE
+  debugfs -R 'cat /etc/fstab' "$1" 2> /dev/null | cmp -s - "$input/fstab" || { printf '/etc/fstab'; return 1; }
+  debugfs -R 'cat /etc/xenjobs.d/10-job' "$1" 2> /dev/null | cmp -s - "$input/job" || { printf 'the job'; return 1; }
+  debugfs -R 'stat /etc/xenjobs.d/10-job' "$1" 2> /dev/null | grep -q 'Type: regular *Mode:  0755' ||
+    { printf 'the mode of the job'; return 1; }
+  debugfs -R 'stat /etc/xenjobs.d/10-job' "$1" 2> /dev/null | grep -q 'User: *0 *Group: *0 ' ||
+    { printf 'the owner of the job'; return 1; }
+  e2fsck -fn "$1" > "$work/fsck" 2>&1 || { printf 'e2fsck -fn exits %s' $?; return 1; }
+}
+
+# A job description with the same two edits, for an image. The boot loader stands for a kernel: none is copied.
+job() { # URL
+  cat << XML
+<xenmetaconfig>
+  <general>
+    <memory>256</memory>
+    <bootloader>pygrub</bootloader>
+  </general>
+  <imagefile>
+    <filesystemtype>ext4</filesystemtype>
+    <mountpoint>/</mountpoint>
+    <blockdevice>/dev/xvda</blockdevice>
+    <url>$1</url>
+  </imagefile>
+  <job>
+    <command>echo hello</command>
+  </job>
+</xenmetaconfig>
+XML
+}
+
+# Whether a bundle has its image, edited and whole; of overlays, whether their image can be read.
+bundled() { # BUNDLE
+  local image=''
+  [ -s "$1/manifest.json" ] || { printf 'no manifest'; return 1; }
+  image=$(find "$1" -name 'xvda*' | head -n 1)
+  if [ "$(head -c 3 "$image")" = QFI ]; then
+    "$autoxen" image cat "$image:/etc/xenjobs.d/10-job" > "$work/read" || { printf 'the job'; return 1; }
+    "$autoxen" image cat "$image:/etc/fstab" >> "$work/read" || { printf '/etc/fstab'; return 1; }
+  else
+    { debugfs -R 'cat /etc/xenjobs.d/10-job' "$image" && debugfs -R 'cat /etc/fstab' "$image"; } > "$work/read"
+    e2fsck -fn "$image" > "$work/fsck" 2>&1 || { printf 'e2fsck -fn exits %s' $?; return 1; }
+  fi
+  grep -q 'echo hello' "$work/read" || { printf 'the job'; return 1; }
+  grep -q '^/dev/xvda / ' "$work/read" || { printf '/etc/fstab'; return 1; }
+}
+
+# A file system that shares blocks, on a loop device at $work/TYPE.
+mount_host() { # TYPE
+  rm -f "$work/host.$1" && truncate -s 8G "$work/host.$1" && mkdir -p "$work/$1" &&
+    "mkfs.$1" -q "$work/host.$1" > /dev/null 2>&1 && mount -o loop "$work/host.$1" "$work/$1" || exit 2
+}
+
+unmount_host() { # TYPE
+  umount "$work/$1" && rm -f "$work/host.$1" || exit 2
+}
