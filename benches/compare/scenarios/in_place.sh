@@ -2,7 +2,8 @@
 make_image 2G
 begin in_place 'Edit in place, 2 GiB' \
   'The same edit, synced.
-Ours goes through the journal of the image, and survives a crash at any moment; debugfs does neither, and does not sync by itself.
+Ours goes through the journal of the image, and survives a crash at any moment; debugfs does neither, and does
+not sync by itself.
 The floor is a program that writes as many blocks with as many fdatasync, and does nothing else.'
 # The kernel and e2tools keep the image whole once they are done, and only then; they are given a sync of it.
 contest autoxen 'autoxen image edit' --ours --copy "$work/2G.img" "$copy" --check edited "$copy" \
