@@ -9,11 +9,11 @@
 # Set by run: where figures go, where images are, where this directory is, rounds.
 : "${data:?}" "${work:?}" "${here:?}" "${runs:?}" "${python:?}" "${private:?}"
 
-declare -A names commands befores counted checks kinds loops failures
+declare -A names commands befores counted checks kinds loops last failures
 
 begin() { # ID TITLE TEXT
   scenario=$1 dir=$data/$1 ids=() rounds=$runs
-  names=() commands=() befores=() counted=() checks=() kinds=() loops=() failures=()
+  names=() commands=() befores=() counted=() checks=() kinds=() loops=() last=() failures=()
   rm -rf "$dir" && mkdir -p "$dir" || exit 2
   printf '%s\n%s\n' "$2" "$3" > "$dir/text"
   printf '%s\n' "$scenario" >> "$data/order"
@@ -27,12 +27,12 @@ quoted() {
   printf '%s' "${all% }"
 }
 
-# Options: --ours, --base (ratios are multiples of it; the first), --once (takes seconds), --loops N (runs a round),
-# --before 'COMMAND' (before each run), --copy IMAGE COPY (the same, a fresh copy), --check FUNCTION FILE (it says what
-# is wrong).
+# Options: --ours, --base (ratios are multiples of it), --once (of many seconds), --few (of seconds: in three rounds),
+# --loops N (runs a round), --before 'COMMAND' (before each run), --copy IMAGE COPY (the same, a fresh copy),
+# --check FUNCTION FILE (says what is wrong).
 contest() { # ID NAME [OPTION...] -- COMMAND...
   local id=$1
-  names[$id]=$2 kinds[$id]=peer loops[$id]=1 befores[$id]='' counted[$id]='' checks[$id]=''
+  names[$id]=$2 kinds[$id]=peer loops[$id]=1 last[$id]=$rounds befores[$id]='' counted[$id]='' checks[$id]=''
   ids+=("$id")
   shift 2
   while [ "$1" != -- ]; do
@@ -40,6 +40,7 @@ contest() { # ID NAME [OPTION...] -- COMMAND...
       --ours) kinds[$id]=ours; shift ;;
       --base) kinds[$id]=base; shift ;;
       --once) loops[$id]=once; shift ;;
+      --few) last[$id]=3; shift ;;
       --loops) loops[$id]=$2; shift 2 ;;
       --before) befores[$id]=$2; shift 2 ;;
       --copy)
@@ -144,7 +145,7 @@ race() {
     order=("${ids[@]}")
     [ $((round % 2)) = 1 ] || mapfile -t order < <(printf '%s\n' "${ids[@]}" | tac)
     for id in "${order[@]}"; do
-      [ -n "${failures[$id]-}" ] || turn "$id" "$round"
+      [ -n "${failures[$id]-}" ] || [ "$round" -gt "${last[$id]}" ] || turn "$id" "$round"
     done
   done
   for id in "${ids[@]}"; do

@@ -113,3 +113,22 @@ mount_host() { # TYPE
 unmount_host() { # TYPE
   umount "$work/$1" && rm -f "$work/host.$1" || exit 2
 }
+
+# $work/floor, and $work/SIZE.writes: what our edit in place writes and syncs in that image.
+make_floor() { # SIZE
+  command -v rustc > /dev/null && command -v strace > /dev/null || return 1
+  [ -x "$work/floor" ] || rustc --edition 2024 -O -o "$work/floor" "$here/floor.rs" || exit 2
+  "$here/peers/fresh" "$work/$1.img" "$copy" || exit 2
+  strace -f -y -e trace=pwrite64,pwritev,pwritev2,fdatasync,fsync,msync -o "$work/trace" \
+    "$autoxen" image edit -f "$input/autoxen" "$copy" > /dev/null || exit 2
+  # A call names the file behind its descriptor; its last argument is the offset, what it returns the bytes.
+  sed -nE -e "s/.* pwrite(64|v)\([0-9]+<[^>]*copy\.img>.*, ([0-9]+)\) += ([0-9]+)\$/write \2 \3/p" \
+    -e "s/.* pwritev2\([0-9]+<[^>]*copy\.img>.*, ([0-9]+), [A-Z0-9_|]+\) += ([0-9]+)\$/write \1 \2/p" \
+    -e "s/.* (fdatasync|fsync)\([0-9]+<[^>]*copy\.img>\) += 0\$/sync/p" "$work/trace" > "$work/$1.writes"
+  # A list that leaves out what the program does would be a floor too low.
+  if grep -q 'msync(' "$work/trace" ||
+    [ "$(grep -c 'copy\.img>' "$work/trace")" != "$(wc -l < "$work/$1.writes")" ]; then
+    printf 'not all calls of the edit are understood: %s\n' "$work/trace" >&2
+    exit 2
+  fi
+}

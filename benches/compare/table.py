@@ -84,6 +84,7 @@ class Scenario:
         return number
 
     def operand(self, word):
+        """The number of a word of an expression."""
         kind, _, name = word.partition(":")
         if not name:
             return float(word)
@@ -119,8 +120,6 @@ def ratio(contestant, base, what):
 
 def unit(number, name):
     """A measured number or a limit, in the words of its unit."""
-    if number is None:
-        return "not measured"
     shown = {
         "x": lambda: f"{number:.2f} x",
         "ms": lambda: f"{number * 1000:.1f} ms",
@@ -132,7 +131,7 @@ def unit(number, name):
 
 
 def target_table(scenarios):
-    out = ["| target | limit | measured | |", "| --- | ---: | ---: | --- |"]
+    out = ["| target | limit | measured | of the least times | |", "| --- | ---: | ---: | ---: | --- |"]
     for scenario in scenarios:
         for text, expression, relation, limit, name in scenario.targets:
             number, bound = scenario.evaluate(expression), float(limit)
@@ -142,7 +141,10 @@ def target_table(scenarios):
                 verdict = "held" if (number <= bound if relation == "<=" else number >= bound) else "**missed**"
             sign = "at most" if relation == "<=" else "at least"
             shown = "" if number is None else unit(number, name)
-            out.append(f"| {text} | {sign} {unit(bound, name)} | {shown} | {verdict} |")
+            least = ""
+            if number is not None and "wall:" in expression:
+                least = unit(scenario.evaluate(expression.replace("wall:", "least:")), name)
+            out.append(f"| {text} | {sign} {unit(bound, name)} | {shown} | {least} | {verdict} |")
     return out
 
 

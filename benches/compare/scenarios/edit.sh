@@ -33,4 +33,3 @@ if [ "$appliances" = yes ]; then
     --chmod 0755:/etc/xenjobs.d/10-job
 fi
 race
-target 'edit of a private copy of 2 GiB, against debugfs' 'wall:autoxen / wall:debugfs' '<=' 0.6 x

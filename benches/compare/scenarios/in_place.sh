@@ -26,5 +26,3 @@ if am_root; then
     -- sh -c '"$1" "$2" "$3" "$4" && sync "$2"' sh "$here/peers/edit-loop" "$copy" "$input" "$mountpoint"
 fi
 race
-target 'edit in place of 2 GiB, journaled and synced, against debugfs' 'wall:autoxen / wall:debugfs' '<=' 1.0 x
-target 'edit in place of 2 GiB, against as many writes and syncs' 'wall:autoxen / wall:floor' '<=' 1.5 x

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2016 # shells of their own expand these, and backticks are markdown
 make_image 2G
 begin read 'Reading, 2 GiB' \
-  'One file, and all names of the Debian root with their modes, owners, sizes and times. Page cache warm.'
+  'One file, and all names of the Debian root with their modes, owners, sizes and times. The page cache is warm; a mount
+that stands has all names in memory as well.'
 image=$work/2G.img
 many=10 few=2
 contest true 'true' --base --loops "$many" -- true
@@ -20,7 +21,7 @@ fi
 contest list 'ls -lR: autoxen image ls -lR' --ours --loops "$few" -- "$autoxen" image ls -lR "$image:/"
 if am_root; then
   mkdir -p "$work/standing" && mount -o loop,ro "$image" "$work/standing" || exit 2
-  contest list_standing 'ls -lR: find -ls on a loop mount that stands, its names cached (root)' --loops "$few" \
+  contest list_standing 'ls -lR: find -ls on a standing loop mount (root)' --loops "$few" \
     -- find "$work/standing" -ls
   contest list_loop 'ls -lR: loop mount, find -ls, umount (root, a shell)' -- "$here/peers/read-loop" "$image" \
     "$mountpoint" find . -ls
