@@ -95,14 +95,20 @@ prepare_run() { # ID
 
 last_line() { tail -n 1 "$dir/$1.err" | tr '\t' ' '; } # ID
 
+# GNU time, with what is said of a program beside its time: kilobytes of memory, half kilobytes written.
+watched() { # ID
+  timed=(/usr/bin/time --quiet -a -o "$dir/$1.figures" -f 'peak_kib=%M written_sectors=%O')
+}
+
 # One turn: a JSON file of hyperfine's. Whoever fails once is out.
 turn() { # ID ROUND
-  local id=$1 count=${loops[$1]} options=() command=${commands[$1]}
+  local id=$1 count=${loops[$1]} options=() command=${commands[$1]} timed
   [ -z "${befores[$id]}" ] || options+=(--prepare "${befores[$id]}")
   if [ "$count" = once ]; then
     [ "$2" = 1 ] || return 0
-    # Its only run tells all; that of Python, which looks on, is nothing beside it.
-    count=1 command="$(quoted "$python" "$here/figures.py" "$dir/$id.figures") $command"
+    # Its only run tells all; the start of GNU time is nothing beside it.
+    watched "$id"
+    count=1 command="$(quoted "${timed[@]}") $command"
   elif [ "$count" -gt 1 ]; then
     options+=(--warmup 1)
   fi
@@ -112,12 +118,13 @@ turn() { # ID ROUND
 
 # Memory, bytes written, and whether the outcome is right.
 account() { # ID
-  local id=$1 reason=''
+  local id=$1 reason='' timed
   local -a words
   eval "words=(${commands[$id]})"
   if [ "${loops[$id]}" != once ]; then
     prepare_run "$id"
-    "$python" "$here/figures.py" "$dir/$id.figures" "${words[@]}" 2> "$dir/$id.err" ||
+    watched "$id"
+    "${timed[@]}" "${words[@]}" < /dev/null > /dev/null 2> "$dir/$id.err" ||
       { failures[$id]="failed: $(last_line "$id")"; return; }
   fi
   if [ -n "${checks[$id]}" ]; then

@@ -29,7 +29,10 @@ make_root() {
     mmdebstrap --quiet --variant=minbase bookworm "$work/root.tar" || exit 2
   fi
   mkdir -p "$work/root" || exit 2
-  tar --xattrs --xattrs-include='*' --numeric-owner -C "$work/root" -xf "$work/root.tar" || exit 2
+  # Devices are root's to make.
+  local unpack=(tar --numeric-owner)
+  if am_root; then unpack+=(--xattrs --xattrs-include='*'); else unpack+=(--exclude='./dev/*'); fi
+  "${unpack[@]}" -C "$work/root" -xf "$work/root.tar" || exit 2
   ! command -v zstd > /dev/null || zstd -q -k -f "$work/root.tar" || exit 2
   sync -f "$work" && : > "$work/root.done"
 }

@@ -42,11 +42,11 @@ class Contestant:
         figures = {}
         path = directory / f"{self.id}.figures"
         if path.exists():
-            figures = dict(line.split("=") for line in path.read_text(encoding="utf-8").splitlines())
-        peak, private, written = (figures.get(key) for key in ("peak_kib", "private_bytes", "write_bytes"))
+            figures = dict(word.split("=") for word in path.read_text(encoding="utf-8").split())
+        peak, private, written = (figures.get(key) for key in ("peak_kib", "private_bytes", "written_sectors"))
         self.peak = int(peak) * 1024 if peak else None
         self.private = int(private) if private else None
-        self.written = int(written) if written else None
+        self.written = int(written) * 512 if written else None
         disk = figures.get("disk_bytes")
         self.disk = int(disk) if disk else None
 
@@ -150,6 +150,8 @@ def target_table(scenarios):
 
 def table(scenario):
     everything = scenario.contestants
+    if not everything:
+        return []
     columns = [
         ("runs", lambda one: str(one.runs or "")),
         ("median", lambda one: seconds(one.wall)),
@@ -176,7 +178,7 @@ Medians of rounds; in each round every program has its turn, so that a busy mach
 and times the commands; "a shell" is one start of dash more, where a program needs several commands. CPU is user and
 system time, that of children too. Peak memory is the largest resident set of one process (GNU time), mapped files
 included; private memory is the most that was anonymous in it (the kernel's `rss_stat`). Written are the pages that a
-process has made dirty, through a map as well (`write_bytes` of `/proc/PID/io`), in a run of its own on a copy that lies
+process has made dirty, through a map as well (GNU time's `%O`), in a run of its own on a copy that lies
 in the page cache page by page; what the kernel writes for a loop mount is not in it. Outcomes are checked: what should
 be written is there, and `e2fsck -fn` has no complaint; a program that fails that has it said in its row."""
 
