@@ -75,7 +75,7 @@ am_root() { [ "$(id -u)" = 0 ]; }
 knows() { # FLAG VERB...
   local flag=$1
   shift
-  "${autoxen:?}" "$@" --help 2> /dev/null | grep -q -e "^ *$flag\b"
+  "${autoxen:?}" "$@" --help 2> /dev/null | grep -q -e "^ .*$flag\b"
 }
 
 # A time of the contest, a figure of the machine: what is compared in targets beside times.
@@ -93,7 +93,10 @@ prepare_run() { # ID
   [ -z "$command" ] || eval "$command" > /dev/null 2>> "$dir/$1.err"
 }
 
-last_line() { tail -n 1 "$dir/$1.err" | tr '\t' ' '; } # ID
+# What a program has said of its failure: the line of the error, or else the last.
+reason_of() { # ID
+  { grep -m 1 '^error' "$dir/$1.err" || tail -n 1 "$dir/$1.err"; } | tr '\t|' '  ' | cut -c 1-160
+}
 
 # GNU time, with what is said of a program beside its time: kilobytes of memory, half kilobytes written.
 watched() { # ID
@@ -113,7 +116,11 @@ turn() { # ID ROUND
     options+=(--warmup 1)
   fi
   hyperfine -N --style none --runs "$count" "${options[@]}" --export-json "$dir/$id.$2.json" "$command" \
-    > /dev/null 2> "$dir/$id.err" || failures[$id]="failed: $(last_line "$id")"
+    > /dev/null 2> "$dir/$id.err" && return
+  # hyperfine keeps to itself what a program says.
+  prepare_run "$id"
+  eval "$command" < /dev/null > /dev/null 2> "$dir/$id.err"
+  failures[$id]="failed: $(reason_of "$id")"
 }
 
 # Memory, bytes written, and whether the outcome is right.
@@ -125,7 +132,7 @@ account() { # ID
     prepare_run "$id"
     watched "$id"
     "${timed[@]}" "${words[@]}" < /dev/null > /dev/null 2> "$dir/$id.err" ||
-      { failures[$id]="failed: $(last_line "$id")"; return; }
+      { failures[$id]="failed: $(reason_of "$id")"; return; }
   fi
   if [ -n "${checks[$id]}" ]; then
     reason=$(eval "${checks[$id]}" 2> /dev/null) || failures[$id]="wrong: $reason"

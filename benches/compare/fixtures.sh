@@ -91,20 +91,18 @@ job() { # URL
 XML
 }
 
-# Whether a bundle has its image, edited and whole; of overlays, whether their image can be read.
+# Whether a bundle has its image, edited and whole. An overlay is laid over its image by qemu-img first.
 bundled() { # BUNDLE
-  local image=''
+  local image
   [ -s "$1/manifest.json" ] || { printf 'no manifest'; return 1; }
   image=$(find "$1" -name 'xvda*' | head -n 1)
   if [ "$(head -c 3 "$image")" = QFI ]; then
-    "$autoxen" image cat "$image:/etc/xenjobs.d/10-job" > "$work/read" || { printf 'the job'; return 1; }
-    "$autoxen" image cat "$image:/etc/fstab" >> "$work/read" || { printf '/etc/fstab'; return 1; }
-  else
-    { debugfs -R 'cat /etc/xenjobs.d/10-job' "$image" && debugfs -R 'cat /etc/fstab' "$image"; } > "$work/read"
-    e2fsck -fn "$image" > "$work/fsck" 2>&1 || { printf 'e2fsck -fn exits %s' $?; return 1; }
+    qemu-img convert -O raw "$image" "$work/flat.img" || { printf 'qemu-img convert fails'; return 1; }
+    image=$work/flat.img
   fi
-  grep -q 'echo hello' "$work/read" || { printf 'the job'; return 1; }
-  grep -q '^/dev/xvda / ' "$work/read" || { printf '/etc/fstab'; return 1; }
+  debugfs -R 'cat /etc/xenjobs.d/10-job' "$image" | grep -q 'echo hello' || { printf 'the job'; return 1; }
+  debugfs -R 'cat /etc/fstab' "$image" | grep -q '^/dev/xvda / ' || { printf '/etc/fstab'; return 1; }
+  e2fsck -fn "$image" > "$work/fsck" 2>&1 || { printf 'e2fsck -fn exits %s' $?; return 1; }
 }
 
 # A file system that shares blocks, on a loop device at $work/TYPE.
