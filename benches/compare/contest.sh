@@ -116,28 +116,30 @@ turn() { # ID ROUND
     options+=(--warmup 1)
   fi
   hyperfine -N --style none --runs "$count" "${options[@]}" --export-json "$dir/$id.$2.json" "$command" \
-    > /dev/null 2> "$dir/$id.err" && return
+    > /dev/null 2> "$dir/$id.err" && { [ "${loops[$id]}" != once ] || judge "$id"; return; }
   # hyperfine keeps to itself what a program says.
   prepare_run "$id"
   eval "$command" < /dev/null > /dev/null 2> "$dir/$id.err"
   failures[$id]="failed: $(reason_of "$id")"
 }
 
+# Whether the outcome of the run before is right.
+judge() { # ID
+  local id=$1 reason
+  [ -n "${checks[$id]}" ] || return 0
+  reason=$(eval "${checks[$id]}" 2> /dev/null) || failures[$id]="wrong: $reason"
+}
+
 # Memory, bytes written, and whether the outcome is right.
 account() { # ID
-  local id=$1 reason='' timed
-  local -a words
+  local id=$1 timed words
   eval "words=(${commands[$id]})"
-  if [ "${loops[$id]}" != once ]; then
-    prepare_run "$id"
-    watched "$id"
-    "${timed[@]}" "${words[@]}" < /dev/null > /dev/null 2> "$dir/$id.err" ||
-      { failures[$id]="failed: $(reason_of "$id")"; return; }
-  fi
-  if [ -n "${checks[$id]}" ]; then
-    reason=$(eval "${checks[$id]}" 2> /dev/null) || failures[$id]="wrong: $reason"
-  fi
-  [ "${loops[$id]}" = once ] || [ "$private" = no ] || private_memory "$id" "${words[@]}"
+  prepare_run "$id"
+  watched "$id"
+  "${timed[@]}" "${words[@]}" < /dev/null > /dev/null 2> "$dir/$id.err" ||
+    { failures[$id]="failed: $(reason_of "$id")"; return; }
+  judge "$id"
+  [ "$private" = no ] || private_memory "$id" "${words[@]}"
 }
 
 figure() { printf '%s=%s\n' "$2" "$3" >> "$dir/$1.figures"; } # ID KEY NUMBER
@@ -163,7 +165,7 @@ race() {
     done
   done
   for id in "${ids[@]}"; do
-    [ -n "${failures[$id]-}" ] || account "$id"
+    [ -n "${failures[$id]-}" ] || [ "${loops[$id]}" = once ] || account "$id"
     printf '%s\t%s\t%s\t%s\n' "$id" "${names[$id]}" "${kinds[$id]}" "${failures[$id]-}" >> "$dir/contestants.tsv"
     [ -z "${failures[$id]-}" ] || printf '  %s: %s\n' "${names[$id]}" "${failures[$id]}" >&2
   done
