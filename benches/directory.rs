@@ -1,6 +1,6 @@
 //! Names of a directory with 200,000 of them, found by its hash tree, beside names of one with a single block.
 //!
-//! No program of e2fsprogs makes such a directory in less than minutes, since each new name is looked for in all blocks.
+//! No program of e2fsprogs makes such a directory in less than minutes: each new name is looked for in all blocks.
 //! So a file gets the entries as an ext2 directory has them, `debugfs` calls it a directory, and `e2fsck -D` writes it
 //! anew, with its tree and all checksums.
 
@@ -48,7 +48,7 @@ fn entry(block: &mut Vec<u8>, inode: u32, name: &str, len: usize) {
 
 /// A directory without a tree: `own`, the root above it, and all names, which lead to `targets` by turns.
 fn plain_directory(own: u32, targets: &[u32]) -> Vec<u8> {
-    // Behind the entries of each block is an empty one of 12 bytes, of type 0xDE: it holds the checksum, which is wrong.
+    // Behind the entries of each block is an empty one of 12 bytes, of type 0xDE: it holds the checksum, wrong here.
     const TAIL: [u8; 12] = [0, 0, 0, 0, 12, 0, 0, 0xDE, 0, 0, 0, 0];
     const ROOM: usize = BLOCK - TAIL.len();
     let dots = [(own, ".".to_owned()), (2, "..".to_owned())];

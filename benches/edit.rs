@@ -1,6 +1,6 @@
 //! To open an image, to read a file in it, to edit it, to replace a file.
 //!
-//! Opening and editing cost nothing by the size of an image: one of 64 MiB and a sparse one of 16 TiB must cost the same.
+//! Opening and editing cost nothing by the size of an image: 64 MiB and a sparse 16 TiB must cost the same.
 //! A replacement costs what the file costs.
 
 #[path = "common/bytes.rs"]

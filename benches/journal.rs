@@ -1,7 +1,7 @@
 //! The journal (jbd2): an edit in place that goes through it, and a log that has to be replayed.
 //!
-//! Each of the files that an edit renames is alone in its directory, and so in a block: the log gets about as many blocks
-//! as there are files. Logs that have to be replayed are written by `debugfs`.
+//! Each of the files that an edit renames is alone in its directory, and so in a block: the log gets about as many
+//! blocks as there are files. Logs that have to be replayed are written by `debugfs`.
 
 #[path = "common/bytes.rs"]
 mod bytes;
@@ -196,8 +196,8 @@ fn recover(image: &mut ImageMut) {
     image.commit_in_place(black_box(&edit)).expect("room on the host");
 }
 
-/// To open a file system whose log has to be replayed, which replays it in memory; to read through that; to replay it on
-/// the disk.
+/// To open a file system whose log has to be replayed, which replays it in memory; to read through that; to replay it
+/// on the disk.
 fn replays(c: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let copy = directory.path().join("copy.img");

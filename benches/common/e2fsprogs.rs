@@ -21,8 +21,8 @@ pub(crate) fn run(program: &str, args: &[&str], accepted: &[i32]) -> String {
     said
 }
 
-/// An ext4 image of `size` in `directory`, with blocks of 4 KiB, a log of `log_mib`, and what is in `tree`. It is sparse:
-/// what `mke2fs` may leave to the first mount is left to it.
+/// An ext4 image of `size` in `directory`, with blocks of 4 KiB, a log of `log_mib`, and what is in `tree`. It is
+/// sparse: what `mke2fs` may leave to the first mount is left to it.
 pub(crate) fn image(directory: &Path, tree: &Path, size: &str, log_mib: u32) -> PathBuf {
     let path = directory.join(format!("{size}.img"));
     let (from, to) = (text(tree), text(&path));
