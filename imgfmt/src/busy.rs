@@ -68,6 +68,9 @@ pub(crate) fn flock_holder(file: &File) -> Option<String> {
 fn loop_device(file: &File, intent: Intent) -> Option<String> {
     let wanted = file.metadata().ok()?;
     for device in fs::read_dir("/sys/block").ok()?.flatten() {
+        if !device.file_name().as_encoded_bytes().starts_with(b"loop") {
+            continue;
+        }
         let path = device.path();
         // An unused loop device has no `loop` directory.
         let Ok(backing) = fs::read_to_string(path.join("loop/backing_file")) else { continue };

@@ -5,7 +5,7 @@
 //! read last. Nothing is kept of an edit, which sees its own changes.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use crate::error::Result;
@@ -31,7 +31,7 @@ type Held = (BlockNr, Rc<[u8]>);
 pub(crate) struct Recall {
     inodes: RefCell<HashMap<InodeNr, Inode>>,
     names: RefCell<HashMap<InodeNr, Names>>,
-    blocks: RefCell<[Option<Held>; BLOCKS_MAX]>,
+    blocks: RefCell<VecDeque<Held>>,
 }
 
 impl Recall {
@@ -81,14 +81,15 @@ impl Recall {
         block: BlockNr,
         read: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<Rc<[u8]>> {
-        let place = usize::try_from(block.0 % BLOCKS_MAX as u64).expect("a few");
-        if let Some((held, bytes)) = &self.blocks.borrow()[place]
-            && *held == block
-        {
+        if let Some((_, bytes)) = self.blocks.borrow().iter().find(|(held, _)| *held == block) {
             return Ok(Rc::clone(bytes));
         }
         let bytes: Rc<[u8]> = read()?.into();
-        self.blocks.borrow_mut()[place] = Some((block, Rc::clone(&bytes)));
+        let mut blocks = self.blocks.borrow_mut();
+        if blocks.len() >= BLOCKS_MAX {
+            blocks.pop_front();
+        }
+        blocks.push_back((block, Rc::clone(&bytes)));
         Ok(bytes)
     }
 }
