@@ -175,12 +175,18 @@ impl Commit<'_, '_> {
     fn log_overwrites(&mut self) -> Result<()> {
         let block_size = self.fs.geometry().block_size;
         let mut over = Vec::new();
+        let mut held = None;
         for (&start, bytes) in &self.data {
             let count = (bytes.len() / block_size) as u64;
             for block in (start.0..start.0 + count).map(BlockNr) {
                 let (group, index) = self.fs.geometry().group_of(block)?;
-                let bits = bitmap::blocks(self.fs, &group::read(self.fs, group)?)?;
-                if bitmap::get(&bits, index) {
+                // Runs of blocks lie in one group, or in few.
+                let bits = match held.take() {
+                    Some((of, bits)) if of == group => bits,
+                    _ => bitmap::blocks(self.fs, &group::read(self.fs, group)?)?,
+                };
+                let (_, bits) = held.insert((group, bits));
+                if bitmap::get(bits, index) {
                     over.push(start);
                     break;
                 }

@@ -45,14 +45,19 @@ impl Format {
     ) -> Vec<Vec<u8>> {
         let block_size = copies[0].1.len();
         let mut log = Vec::with_capacity(self.blocks_for(copies.len(), block_size));
+        // Only version 1 has one over all blocks; it is made byte by byte.
+        let of_all = |crc: u32, bytes: &[u8]| match self.checksum {
+            Checksum::V1 => crc32(crc, bytes),
+            Checksum::None | Checksum::V2 | Checksum::V3 => crc,
+        };
         let mut crc = !0;
         for chunk in copies.chunks(self.tags_per_descriptor(block_size)) {
             let escaped: Vec<_> = chunk.iter().map(|&(home, bytes)| escape(home, bytes)).collect();
             let descriptor = self.descriptor(sequence, block_size, &escaped);
-            crc = crc32(crc, &descriptor);
+            crc = of_all(crc, &descriptor);
             log.push(descriptor);
             for copy in escaped {
-                crc = crc32(crc, &copy.bytes);
+                crc = of_all(crc, &copy.bytes);
                 log.push(copy.bytes);
             }
         }
