@@ -36,6 +36,13 @@ pub enum Failure {
         /// Images that are edited where they lie, and stay so.
         edited: Vec<PathBuf>,
     },
+    /// The same, where bundles that were made before stay.
+    InterruptedBundles {
+        /// How many of them there are.
+        whole: usize,
+        /// Where they are, as the user named it.
+        into: PathBuf,
+    },
     /// The same, where what was copied to the host so far stays.
     InterruptedCopy {
         /// Where it is, as the user named it.
@@ -135,7 +142,9 @@ impl fmt::Display for Failure {
                 write!(f, "{file}: refused with {} findings", findings.len())
             }
             Self::Plain { message, .. } => f.write_str(message),
-            Self::Interrupted { .. } | Self::InterruptedCopy { .. } => f.write_str("interrupted"),
+            Self::Interrupted { .. }
+            | Self::InterruptedBundles { .. }
+            | Self::InterruptedCopy { .. } => f.write_str("interrupted"),
         }
     }
 }

@@ -42,7 +42,9 @@ fn main() -> ExitCode {
     result.unwrap_or_else(|failure| {
         talk.failure(&failure);
         match failure {
-            Failure::Interrupted { .. } | Failure::InterruptedCopy { .. } => ExitCode::from(130),
+            Failure::Interrupted { .. }
+            | Failure::InterruptedBundles { .. }
+            | Failure::InterruptedCopy { .. } => ExitCode::from(130),
             _ => ExitCode::from(2),
         }
     })

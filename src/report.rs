@@ -41,6 +41,10 @@ impl Talk {
             Failure::Interrupted { edited } if edited.is_empty() => {
                 self.line("error", "\x1b[1;31m", "interrupted; nothing was left behind")
             }
+            Failure::InterruptedBundles { whole, into } => {
+                let so_far = format!("bundles that are whole, in `{}`: {whole}", into.display());
+                self.line("error", "\x1b[1;31m", &format!("interrupted; {so_far}"))
+            }
             Failure::InterruptedCopy { to } => {
                 let so_far = format!("what was copied so far is in `{}`", to.display());
                 self.line("error", "\x1b[1;31m", &format!("interrupted; {so_far}"))

@@ -84,3 +84,47 @@ fn a_signal_in_a_copy_out_of_an_image_says_what_stays() {
     }
     assert!(interrupted > 0, "no signal fell into the work");
 }
+
+#[test]
+fn a_signal_among_many_bundles_leaves_whole_ones_alone() {
+    let site = Site::new();
+    site.mke2fs("root.img", "16M", &["-t", "ext4"]);
+    let names: Vec<String> = (0..300).map(|nr| format!("{nr}.xml")).collect();
+    for name in &names {
+        site.write(name, crate::site::job("ext4", "root.img"));
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_autoxen"))
+        .arg("prepare")
+        .args(&names)
+        .args(["--into", "all"])
+        .env("XDG_CACHE_HOME", site.path("cache"))
+        .current_dir(site.path(""))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bundles = || {
+        let entries = std::fs::read_dir(site.path("all")).into_iter().flatten();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    // The first whole bundle is the sign that others are under way.
+    while !bundles().iter().any(|name| !name.starts_with('.'))
+        && child.try_wait().unwrap().is_none()
+    {
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let left = bundles();
+    let said = crate::site::text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(
+        said,
+        format!("error: interrupted; bundles that are whole, in `all`: {}\n", left.len())
+    );
+    assert!(left.len() < 300 && left.iter().all(|name| !name.starts_with('.')), "{left:?}");
+    for name in &left {
+        assert!(site.path("all").join(name).join("manifest.json").exists(), "{name}");
+        e2fsck(&site.path("all").join(name).join("xvda.img"));
+    }
+}

@@ -9,17 +9,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{Prepared, prepare};
+use super::{Prepared, Staged, stage};
 use crate::cli::PrepareArgs;
 use crate::commands::job::Job;
 use crate::facts::known::Known;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
+use crate::newfile::sync_directory;
 use crate::progress::{Bar, Progress};
 use crate::report::{self, Talk};
 
 /// Most of a small bundle's time is spent waiting for the disk.
 const PER_CORE: usize = 2;
+
+/// How many bundles a worker has written out together: a sync of the disk costs as much for many as for one.
+const TOGETHER: usize = 16;
 
 /// Make a bundle of each job description.
 pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
@@ -37,6 +41,7 @@ pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
         args,
         talk,
         work: &work,
+        workers,
         known: Known::of_user(),
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
@@ -55,7 +60,9 @@ pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     let Many { done, failed, told, bar, .. } = many;
     drop(bar);
     let (done, failed) = (done.into_inner(), failed.into_inner());
-    interrupt::check().inspect_err(|_| talk.note(&format!("bundles that are whole: {done}")))?;
+    if interrupt::asked() && done + failed < work.len() {
+        return Err(Failure::InterruptedBundles { whole: done, into: into.to_owned() });
+    }
     told.into_inner().unwrap_or_else(PoisonError::into_inner).unwritten?;
     let all = work.len();
     if failed > 0 {
@@ -96,6 +103,7 @@ struct Many<'a> {
     args: &'a PrepareArgs,
     talk: Talk,
     work: &'a [(PathBuf, PathBuf)],
+    workers: usize,
     known: Known,
     next: AtomicUsize,
     done: AtomicUsize,
@@ -117,30 +125,71 @@ impl Default for Told {
 }
 
 impl Many<'_> {
-    /// Prepare one after another, until there are none.
+    /// Prepare some after others, until there are none.
     fn work(&self) {
-        while let Some((file, target)) = self.work.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let options = &self.args.options;
-            let prepared = Job::load(file, options, self.talk)
-                .and_then(|job| prepare(&job, options, target, &self.known, Progress::new(true)));
-            if interrupt::asked() && prepared.is_err() {
+        let some = self.work.len().div_ceil(self.workers).min(TOGETHER);
+        loop {
+            let first = self.next.fetch_add(some, Ordering::Relaxed).min(self.work.len());
+            let end = (first + some).min(self.work.len());
+            if first == end || interrupt::asked() {
                 return;
             }
-            match prepared {
-                Ok(prepared) => self.tell(file, &prepared),
-                Err(failure) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    self.talk.failure(&failure.of_job(file));
-                }
-            }
-            let failed = self.failed.load(Ordering::Relaxed);
-            let done = self.done.load(Ordering::Relaxed);
-            self.bar.set((done + failed) as u64, self.work.len() as u64);
+            self.some(&self.work[first..end]);
         }
+    }
+
+    /// Prepare these, and have the host write them out together.
+    fn some(&self, work: &[(PathBuf, PathBuf)]) {
+        let options = &self.args.options;
+        let mut staged = Vec::new();
+        for (file, target) in work {
+            let made = Job::load(file, options, self.talk).and_then(|job| {
+                let quiet = Progress::new(true);
+                stage(&job, options, target, &self.known, quiet, &mut |_, _, _, _| {
+                    interrupt::check()
+                })
+            });
+            match made {
+                Ok(made) => staged.push((file, made)),
+                Err(_) if interrupt::asked() => return,
+                Err(failure) => self.failed(file, failure),
+            }
+        }
+        if let [(_, first), _, ..] = &staged[..] {
+            first.staging.write_out();
+        }
+        let mut placed = Vec::new();
+        for (file, Staged { staging, prepared }) in staged {
+            match staging.sync().and_then(|()| interrupt::check()).and_then(|()| staging.place()) {
+                Ok(_) => placed.push((file, prepared)),
+                Err(_) if interrupt::asked() => break,
+                Err(failure) => self.failed(file, failure),
+            }
+        }
+        let named = placed.first().and_then(|(_, prepared)| prepared.bundle.parent());
+        let synced = named.map_or(Ok(()), sync_directory);
+        for (file, prepared) in &placed {
+            match &synced {
+                Ok(()) => self.tell(file, prepared),
+                Err(failure) => self.failed(file, Failure::new(failure.to_string())),
+            }
+        }
+    }
+
+    fn failed(&self, file: &Path, failure: Failure) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.talk.failure(&failure.of_job(file));
+        self.show();
+    }
+
+    fn show(&self) {
+        let over = self.done.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed);
+        self.bar.set(over as u64, self.work.len() as u64);
     }
 
     fn tell(&self, file: &Path, prepared: &Prepared) {
         self.done.fetch_add(1, Ordering::Relaxed);
+        self.show();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let mut say = |text: &String, say: &dyn Fn(&str)| {
             if told.texts.insert(text.clone()) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::apply::disks::Made;
+use crate::apply::edits::DiskEdits;
 use crate::apply::manifest::Manifest;
 use crate::apply::{boot, disks, edits, in_place, manifest, provenance};
 use crate::bundle::Staging;
@@ -14,6 +15,7 @@ use crate::commands::job::{Intent, Job};
 use crate::digest::tree::Digest;
 use crate::domain::bundle::MANIFEST;
 use crate::epoch;
+use crate::facts::gather::Gathered;
 use crate::facts::known::Known;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -70,6 +72,13 @@ impl Prepared {
     }
 }
 
+/// A bundle that has all its files, and not its name.
+#[derive(Debug)]
+struct Staged {
+    staging: Staging,
+    prepared: Prepared,
+}
+
 /// Make a bundle of `job`. `known` is what this process knows of images from bundles that it made before.
 pub(super) fn prepare(
     job: &Job,
@@ -78,6 +87,27 @@ pub(super) fn prepare(
     known: &Known,
     progress: Progress,
 ) -> Result<Prepared> {
+    let mut edited = Vec::new();
+    let Staged { staging, mut prepared } =
+        stage(job, options, output, known, progress, &mut |plan, edits, gathered, staging| {
+            staging.sync()?;
+            interrupt::check()?;
+            edited = in_place::commit(plan, edits, gathered)?;
+            Ok(())
+        })?;
+    prepared.bundle = staging.publish().map_err(|failure| failure.after_edits(&edited))?;
+    Ok(prepared)
+}
+
+/// Make all files of the bundle of `job`, and do `last` while the images are open.
+fn stage(
+    job: &Job,
+    options: &JobOptions,
+    output: &Path,
+    known: &Known,
+    progress: Progress,
+    last: &mut Last<'_>,
+) -> Result<Staged> {
     let now = epoch::now()?;
     let staging = Staging::beside(output)?;
     // Inside the bundle in the making, so that an unpacked image is renamed and not copied.
@@ -107,14 +137,16 @@ pub(super) fn prepare(
         false => manifest,
     };
     staging.write(MANIFEST, &manifest.to_bytes())?;
-    staging.sync()?;
-    interrupt::check()?;
-    let edited = in_place::commit(&plan, &edits, &mut gathered)?;
-    let bundle = staging.publish().map_err(|failure| failure.after_edits(&edited))?;
-    warnings.extend(edits.iter().flat_map(edits::DiskEdits::warnings));
+    last(&plan, &edits, &mut gathered, &staging)?;
+    warnings.extend(edits.iter().flat_map(DiskEdits::warnings));
     let limit = job.document.general.limit.as_ref().map(|limit| limit.value);
-    Ok(Prepared { plan: plan.clone(), manifest, bundle, limit, warnings })
+    let bundle = staging.target().to_owned();
+    let prepared = Prepared { plan: plan.clone(), manifest, bundle, limit, warnings };
+    Ok(Staged { staging, prepared })
 }
+
+/// What is done before a bundle gets its name.
+type Last<'a> = dyn FnMut(&Plan, &[DiskEdits<'_>], &mut Gathered, &Staging) -> Result<()> + 'a;
 
 /// The digests of disks that were made with them, by their names in the bundle.
 fn digests_of(plan: &Plan, made: &[Made]) -> BTreeMap<String, Digest> {
