@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::failure::{Failure, Result};
 
 /// The last second that ext4 can hold and e2fsck believes, in the year 2310.
@@ -12,8 +14,9 @@ pub fn now() -> Result<i64> {
     if let Some(given) = given()? {
         return Ok(given);
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    Ok(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+    // The clock that the kernel's file systems and time(2) go by: the finer one is some milliseconds ahead, and `e2fsck` would
+    // find a superblock that was written in the future.
+    Ok(clock_gettime(ClockId::RealtimeCoarse).tv_sec.max(0))
 }
 
 /// The clock, in seconds since 1970. What is valid, and when something was created for others, is never a question of

@@ -61,8 +61,8 @@ fn ls(image: &Path, path: &Path) -> imgfmt::Result<()> {
 
 fn put(image: &Path, path: &Path, from: &Path) -> imgfmt::Result<()> {
     let content = std::fs::read(from).map_err(|e| Error::io(from.display().to_string(), e))?;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    // The clock of file systems and of `e2fsck`; the finer one of `SystemTime` is some milliseconds ahead.
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec;
     let mut image = ImageMut::open(image)?;
     let edit = {
         let fs = Fs::open(Volume::whole(&image))?;

@@ -87,9 +87,10 @@ impl Reservation {
 fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) -> io::Result<()> {
     let rewrites = copies_on_write(file);
     let mut written_back = false;
+    let mut may_unshare = true;
     for run in runs {
         holes.extend(holes_in(file, run));
-        if rewrites || !allocate(file, run)? {
+        if rewrites || !allocate(file, run, &mut may_unshare)? {
             write_back(file, run)?;
             written_back = true;
         }
@@ -101,15 +102,18 @@ fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) ->
     Ok(())
 }
 
-/// `false` where the host cannot allocate.
-fn allocate(file: &File, run: &Range<u64>) -> io::Result<bool> {
+/// `false` where the host cannot allocate. Whether it can unshare is asked once.
+fn allocate(file: &File, run: &Range<u64>, may_unshare: &mut bool) -> io::Result<bool> {
     // A reflinked file shares its blocks: unsharing is what makes a later write safe there (xfs).
     let unshare = FallocateFlags::UNSHARE_RANGE | FallocateFlags::KEEP_SIZE;
     for mode in [unshare, FallocateFlags::KEEP_SIZE] {
+        if mode == unshare && !*may_unshare {
+            continue;
+        }
         let outcome = retry(|| rustix::fs::fallocate(file, mode, run.start, run.end - run.start));
         match outcome {
             Ok(()) => return Ok(true),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => *may_unshare &= mode != unshare,
             Err(error) => return Err(error.into()),
         }
     }
