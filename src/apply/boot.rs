@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use imgfmt::qcow2::Layer;
 use imgfmt::{Storage, Volume, ext, table};
 
-use super::edits::{DiskEdits, Write};
+use super::edits::DiskEdits;
+use super::preview::Preview;
 use crate::bundle::Staging;
 use crate::facts::gather::Gathered;
 use crate::facts::words::hint;
@@ -35,7 +35,7 @@ pub fn take(
                 let Source::Image(stock) = &plan.disks[*disk].source else {
                     return Err(Failure::new(format!("`{path}`: a new disk holds no kernel")));
                 };
-                let edited = Edited {
+                let edited = Preview {
                     stock: &gathered.stock[stock].disk,
                     write: edits[*disk].changes.as_ref().map(|changes| &*changes.write),
                 };
@@ -46,26 +46,6 @@ pub fn take(
         }
     }
     Ok(())
-}
-
-/// A stock image as it is after its edits, which are not written yet.
-struct Edited<'a> {
-    stock: &'a Layer,
-    write: Option<&'a Write>,
-}
-
-impl Storage for Edited<'_> {
-    fn len(&self) -> u64 {
-        self.stock.len()
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
-        self.stock.read_at(offset, buf)?;
-        if let Some(write) = self.write {
-            write.show(offset, buf);
-        }
-        Ok(())
-    }
 }
 
 /// Copy the file `path` of the image's file system to `to`.

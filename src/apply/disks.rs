@@ -8,13 +8,13 @@ use std::path::Path;
 
 use imgfmt::ext::mkfs;
 use imgfmt::qcow2::Backing;
-use imgfmt::storage::OpenFile;
 use imgfmt::{Changes, ImageMut, Storage, Volume, copy, fat, in_place, qcow2, swap};
 
 use super::beside;
 use super::edits::{DiskEdits, Write};
 use super::inputs;
 use super::obstacle::failure;
+use super::preview::Preview;
 use super::provenance::unread;
 use super::verify::{self, Edited, Finished};
 use crate::bundle::Staging;
@@ -136,7 +136,7 @@ impl Maker<'_> {
                     return work();
                 }
                 let (made, leaves) = beside::hashed(stock, *progress, work)?;
-                let digest = of_copy(&leaves, &to, edits).map_err(|e| unread(&named, &e))?;
+                let digest = of_copy(&leaves, stock, edits).map_err(|e| unread(&named, &e))?;
                 return Ok(Made { digest: Some(digest), ..made });
             }
         };
@@ -166,15 +166,16 @@ fn finish(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64, how: How) ->
     Ok(Made { len, how, digest: None, guard: None, volumes })
 }
 
-/// The digest of the edited copy at `to` of an image that has these leaves.
-fn of_copy(leaves: &Leaves, to: &Path, edits: &DiskEdits<'_>) -> io::Result<Digest> {
-    let file = File::open(to)?;
-    let len = file.metadata()?.len();
+/// The digest of the edited copy of an image that has these leaves. The image is in memory already, and a copy that shares its
+/// blocks is not.
+fn of_copy(leaves: &Leaves, stock: &Stock, edits: &DiskEdits<'_>) -> io::Result<Digest> {
+    let write = edits.changes.as_ref().map(|changes| &*changes.write);
+    let preview = Preview { stock: &stock.disk, write };
     let changes = edits.changes.iter().flat_map(|changes| match &*changes.write {
         Write::Copy(bytes) => Some(bytes.ranges()),
         Write::InPlace(_) => None,
     });
-    Ok(leaves.of_copy(&OpenFile::new(&file, len), changes.flatten())?.digest())
+    Ok(leaves.of_copy(&preview, changes.flatten())?.digest())
 }
 
 /// Lay a disk over its image, with the edits on top.

@@ -10,6 +10,7 @@ pub mod in_place;
 mod inputs;
 pub mod manifest;
 pub mod obstacle;
+mod preview;
 pub mod provenance;
 pub mod staged;
 pub mod verify;
