@@ -137,6 +137,7 @@ impl Maker<'_> {
                 }
                 let (made, leaves) = beside::hashed(stock, *progress, work)?;
                 let digest = of_copy(&leaves, stock, edits).map_err(|e| unread(&named, &e))?;
+                stock.disk.check_unchanged().map_err(|e| failure(&stock.path, &e))?;
                 return Ok(Made { digest: Some(digest), ..made });
             }
         };

@@ -9,7 +9,7 @@ use std::thread;
 use imgfmt::Storage;
 use sha2::{Digest as _, Sha256};
 
-use super::tree::{Leaf, PIECE, Step, zero_leaf};
+use super::tree::{Leaf, PIECE, Step, ZERO_LEAF, zero_leaf};
 
 /// Pieces between two joins of the workers: 4 GiB. It bounds the memory for leaves, however long a file says that it is.
 const BATCH: u64 = 4096;
@@ -31,12 +31,11 @@ pub(super) fn each<S: Storage + Sync>(
     show: &mut dyn FnMut(u64, &[Leaf]),
 ) -> io::Result<()> {
     let len = storage.len();
-    let zero = zero_leaf(PIECE);
     let pieces = len.div_ceil(PIECE);
     let mut first = 0;
     while first < pieces {
         let end = pieces.min(first.saturating_add(BATCH));
-        let mut leaves = vec![zero; usize::try_from(end - first).expect("a batch is small")];
+        let mut leaves = vec![ZERO_LEAF; usize::try_from(end - first).expect("a batch is small")];
         if end == pieces && !len.is_multiple_of(PIECE) {
             *leaves.last_mut().expect("no batch is empty") = zero_leaf(len % PIECE);
         }

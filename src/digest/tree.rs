@@ -86,10 +86,9 @@ impl Leaves {
     /// # Errors
     /// Those of [`of`].
     pub fn of<S: Storage + Sync>(storage: &S, step: &Step<'_>) -> io::Result<Self> {
-        let zero = zero_leaf(PIECE);
         let mut kept = BTreeMap::new();
         pieces::each(storage, step, &mut |first, leaves| {
-            let held = (first..).zip(leaves).filter(|(_, leaf)| **leaf != zero);
+            let held = (first..).zip(leaves).filter(|(_, leaf)| **leaf != ZERO_LEAF);
             kept.extend(held.map(|(nr, leaf)| (nr, *leaf)));
         })?;
         Ok(Self { len: storage.len(), kept })
@@ -127,7 +126,7 @@ impl Leaves {
     pub fn digest(&self) -> Digest {
         const RUN: u64 = 128;
         let mut digest = begin(self.len);
-        let zeros = [zero_leaf(PIECE); RUN as usize].concat();
+        let zeros = [ZERO_LEAF; RUN as usize].concat();
         let holes = |digest: &mut Sha256, mut count: u64| {
             while count > 0 {
                 let run = count.min(RUN);
@@ -147,6 +146,13 @@ impl Leaves {
     }
 }
 
+/// The leaf of a whole piece of zeros: it is as long to make as any other, and every file has use for it.
+pub(super) const ZERO_LEAF: Leaf = [
+    0x30, 0xe1, 0x49, 0x55, 0xeb, 0xf1, 0x35, 0x22, 0x66, 0xdc, 0x2f, 0xf8, 0x06, 0x7e, 0x68, 0x10,
+    0x46, 0x07, 0xe7, 0x50, 0xab, 0xb9, 0xd3, 0xb3, 0x65, 0x82, 0xb8, 0xaf, 0x90, 0x9f, 0xcb, 0x58,
+];
+
+/// The leaf of a piece of `len` zeros.
 pub(super) fn zero_leaf(len: u64) -> Leaf {
     let zeros = [0; 4096];
     let mut digest = Sha256::new();
@@ -213,7 +219,12 @@ impl<'de> Deserialize<'de> for Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::{Leaves, PIECE, of_storage};
+    use super::{Leaves, PIECE, ZERO_LEAF, of_storage, zero_leaf};
+
+    #[test]
+    fn the_leaf_of_zeros_is_that_of_zeros() {
+        assert_eq!(zero_leaf(PIECE), ZERO_LEAF);
+    }
 
     /// A file in memory: data, a piece of zeros, data, a last piece that is short.
     fn bytes() -> Vec<u8> {
