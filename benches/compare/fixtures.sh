@@ -105,14 +105,25 @@ bundled() { # BUNDLE
   e2fsck -fn "$image" > "$work/fsck" 2>&1 || { printf 'e2fsck -fn exits %s' $?; return 1; }
 }
 
-# A file system that shares blocks, on a loop device at $work/TYPE.
+# A file system that shares blocks, on a loop device at $work/TYPE. All of the file below it has blocks, as a disk has: each
+# sync there would else be a step of the log of the host's own file system as well.
 mount_host() { # TYPE
-  rm -f "$work/host.$1" && truncate -s 8G "$work/host.$1" && mkdir -p "$work/$1" &&
-    "mkfs.$1" -q "$work/host.$1" > /dev/null 2>&1 && mount -o loop "$work/host.$1" "$work/$1" || exit 2
+  local host=$work/host.$1
+  [ -e "$host" ] ||
+    { head -c 4G /dev/zero > "$host.new" && sync "$host.new" && mv "$host.new" "$host"; } || exit 2
+  mkdir -p "$work/$1" && "mkfs.$1" -q -f "$host" > /dev/null 2>&1 && mount -o loop "$host" "$work/$1" || exit 2
 }
 
 unmount_host() { # TYPE
-  umount "$work/$1" && rm -f "$work/host.$1" || exit 2
+  umount "$work/$1" || exit 2
+}
+
+# Wait until nobody has changed these images for more than a minute: what was changed since is not remembered.
+quiet() { # IMAGE...
+  local image
+  for image; do
+    until [ $(($(date +%s) - $(stat -c %Z "$image"))) -gt 61 ]; do sleep 1; done
+  done
 }
 
 # $work/floor, and $work/SIZE.writes: what our edit in place writes and syncs in that image.

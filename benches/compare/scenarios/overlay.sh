@@ -2,6 +2,7 @@
 make_image 2G
 begin overlay 'prepare --overlay, 2 GiB' \
   'The bundle holds a qcow2 whose backing file is the stock image; the host shares no blocks.'
+quiet "$work/2G.img"
 job 2G.img > "$work/job.xml"
 out=$work/out
 gone=$(quoted "$here/peers/gone" "$out")

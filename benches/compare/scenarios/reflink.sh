@@ -5,7 +5,8 @@ if ! am_root; then
 fi
 for size in 64M 2G 32G 1T; do make_image "$size"; done
 begin reflink 'prepare, where the host shares blocks' \
-  'The image and the bundle lie on an XFS and on a btrfs, each on a loop device.'
+  'The image and the bundle lie on an XFS and on a btrfs, each on a loop device. Digests of the image are remembered from
+a run before these.'
 reflinks_on() { # TYPE
   local type=$1 base=$work/$1 size gone few
   mount_host "$type"
@@ -29,6 +30,7 @@ reflinks_on() { # TYPE
 }
 reflinks_on xfs
 reflinks_on btrfs
+quiet "$work"/xfs/*.img "$work"/btrfs/*.img
 race
 for type in xfs btrfs; do
   for size in 64M 2G 32G 1T; do
