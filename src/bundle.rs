@@ -4,8 +4,8 @@
 //! All is synced at once, at the end: most file systems put all that is new into one step of their log then, where a sync of
 //! each file on its own would be a step each.
 //!
-//! Dropping a [`Staging`] removes it with all that is in it. Only a process killed by SIGKILL, or a machine that loses
-//! power, leaves one behind: `.NAME.XXXXXX.partial`, safe to remove.
+//! Dropping a [`Staging`] removes it with all that is in it. Only a process that is killed by SIGKILL or may open no more
+//! files, or a machine that loses power, leaves one behind: `.NAME.XXXXXX.partial`, safe to remove.
 
 use std::cmp::Reverse;
 use std::fs::{self, File};

@@ -36,7 +36,7 @@ pub use sign::{
 };
 pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::guest::init::Init;
 use crate::plan::{self, Runner};
@@ -125,6 +125,12 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// The whole command line with all arguments of all verbs, for what tells of them.
+pub fn described() -> clap::Command {
+    lazy::describe_at_once();
+    Cli::command()
 }
 
 /// How progress is shown.
@@ -338,10 +344,8 @@ pub struct PrepareArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::described().debug_assert();
     }
 }

@@ -89,7 +89,11 @@ impl Failure {
     pub fn of_job(self, file: &Path) -> Self {
         match self {
             Self::Plain { message, hint } => {
-                Self::Plain { message: format!("{}: {message}", file.display()), hint }
+                let file = file.display();
+                let is_named = message.starts_with(&format!("{file}: "));
+                let message = if is_named { message } else { format!("{file}: {message}") };
+                let hint = hint.map(|hint| hint.replace(" with `-o`", " with `--into`"));
+                Self::Plain { message, hint }
             }
             other => other,
         }

@@ -10,6 +10,7 @@ pub mod bytes;
 pub mod cli;
 pub mod commands;
 pub mod create;
+pub mod descriptors;
 pub mod diagnostic;
 pub mod digest;
 pub mod domain;

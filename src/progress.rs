@@ -4,8 +4,8 @@
 //! {"what":"unpack","done":41943040,"total":268435456,"bytes_per_second":83886080,"seconds_left":3}
 //! ```
 //!
-//! `done` and `total` are bytes, or bundles where `what` is `bundles`; `total`, `bytes_per_second` and `seconds_left` are `null` while they are not known. There
-//! is a line when the work begins, one about every quarter of a second, and one where `done` reaches `total`. What fails
+//! `done` and `total` are bytes, or bundles where `what` is `bundles`; `total`, `bytes_per_second` and `seconds_left` are
+//! `null` while they are not known. There is a line when the work begins, one about every quarter of a second, and one where `done` reaches `total`. What fails
 //! ends without that one; why is told by the `error:` line of every command.
 
 use std::io::IsTerminal;

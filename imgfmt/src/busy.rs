@@ -105,7 +105,19 @@ fn qemu(file: &File, intent: Intent) -> Option<String> {
 fn is_held(file: &File, byte: i64) -> bool {
     // `l_pid` has to be 0.
     let mut lock = flock { l_type: WRITE, l_whence: FROM_START, l_start: byte, l_len: 1, l_pid: 0 };
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != NOBODY
+    if fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock)).is_err() || lock.l_type == NOBODY {
+        return false;
+    }
+    // Where a flock is a record lock of the whole file at the server, others who read are no QEMU.
+    let is_whole = lock.l_start == 0 && lock.l_len == 0;
+    !(is_whole && keeps_flock_as_record(file))
+}
+
+/// Whether the host makes record locks of flock(2): NFS and CIFS do.
+fn keeps_flock_as_record(file: &File) -> bool {
+    const NETWORK: [u64; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
+    let kind = rustix::fs::fstatfs(file).ok().and_then(|host| u64::try_from(host.f_type).ok());
+    kind.is_some_and(|kind| NETWORK.contains(&kind))
 }
 
 /// (major, minor) as the kernel knows the file system. On btrfs and overlayfs it is not what `stat` says.

@@ -83,6 +83,20 @@ impl Image {
         Err(Error::Busy(format!("`{}`: it was changed while it was read", self.path.display())))
     }
 
+    /// The path that it was opened by leads to it still, for who goes by that path later. What it holds has not changed either.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn check_in_place(&self) -> Result<()> {
+        self.check_unchanged()?;
+        let own = self.file.metadata().map_err(|e| at(&self.path, e))?;
+        let found = std::fs::metadata(&self.path).map_err(|e| at(&self.path, e))?;
+        if (found.dev(), found.ino()) == (own.dev(), own.ino()) {
+            return Ok(());
+        }
+        Err(Error::Busy(format!("`{}`: it was replaced meanwhile", self.path.display())))
+    }
+
     /// Open it for an edit in place of reading: the shared lock is given back and the exclusive one is taken. Nobody has
     /// written to it and nothing else has its path meanwhile.
     ///
@@ -116,6 +130,15 @@ impl Image {
     /// Those of the host.
     pub fn metadata(&self) -> io::Result<Metadata> {
         self.file.metadata()
+    }
+
+    /// What file system of the host it lies on: `f_type` of statfs(2).
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn file_system(&self) -> io::Result<u64> {
+        let found = rustix::fs::fstatfs(self.file())?;
+        u64::try_from(found.f_type).map_err(|_| io::ErrorKind::Unsupported.into())
     }
 
     /// The bytes in order, from the first, for a digest or a copy.
@@ -271,7 +294,7 @@ impl ImageMut {
         outcome
     }
 
-    /// Give all that is to be written its host blocks: which pages, and how they may be written.
+    /// Give all that is to be written its host blocks.
     fn reserve(&self, steps: &[&Changes]) -> Result<Reservation> {
         self.check_len()?;
         for step in steps {
@@ -288,7 +311,7 @@ impl ImageMut {
         self.file.sync_data().map_err(|e| host::write_error(&self.file, "sync", e))
     }
 
-    /// A store past the end of the file would be a SIGBUS.
+    /// What is read through the map past the end of the file would be a SIGBUS.
     fn check_len(&self) -> Result<()> {
         let len = self.file.metadata().map_err(|e| at(&self.path, e))?.len();
         let mapped = self.len();

@@ -2,8 +2,8 @@
 //!
 //! An [`InPlace`] is what is to be written, in steps: a value, made without touching the image. Between two steps all is
 //! synced, so that a crash finds every earlier step whole, and of one step any part. The last step of a journalled edit is
-//! left to the host: the edit is on the disk by then, and a mark that is still there has an empty log. Whoever comes next (the kernel,
-//! `e2fsck`, this library) brings that back to *before* or *after*, never to something between, by one of two
+//! left to the host: the edit is on the disk by then, and a mark that is still there has an empty log. Whoever comes next
+//! (the kernel, `e2fsck`, this library) brings that back to *before* or *after*, never to something between, by one of two
 //! [`Guard`]s: the journal of the file system that is edited, or an undo file beside the image.
 //!
 //! ```text

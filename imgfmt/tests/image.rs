@@ -499,3 +499,19 @@ fn an_image_that_was_read_is_opened_for_an_edit_only_if_it_is_the_same() {
     assert!(matches!(first.into_mut(), Err(Error::Busy(_))), "somebody else reads it");
     drop(second);
 }
+
+#[test]
+fn an_image_that_was_replaced_is_noticed_by_who_goes_by_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = sparse_file(directory.path(), "image", MIB);
+    let image = Image::open(&path).unwrap();
+    image.check_in_place().unwrap();
+    let other = sparse_file(directory.path(), "other", MIB);
+    fs::rename(other, &path).unwrap();
+    // What is open has not changed.
+    image.check_unchanged().unwrap();
+    let error = image.check_in_place().unwrap_err().to_string();
+    assert!(error.ends_with("it was replaced meanwhile"), "{error}");
+    fs::remove_file(&path).unwrap();
+    assert!(image.check_in_place().is_err());
+}

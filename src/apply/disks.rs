@@ -84,6 +84,22 @@ pub fn make(
     Ok(made)
 }
 
+/// What goes by the path of an image later, and not by what we have open: overlays, and disks that are used where they lie.
+///
+/// # Errors
+/// Where such a path leads elsewhere by now.
+pub fn check_paths(plan: &Plan, gathered: &Gathered) -> Result<()> {
+    for disk in &plan.disks {
+        let Source::Image(path) = &disk.source else { continue };
+        let is_named = disk.file.is_none() || disk.format == DiskFormat::Qcow2;
+        let Some(stock) = gathered.stock.get(path).filter(|_| is_named) else { continue };
+        for image in stock.disk.files() {
+            image.check_in_place().map_err(|e| failure(image.path(), &e))?;
+        }
+    }
+    Ok(())
+}
+
 struct Maker<'a> {
     gathered: &'a mut Gathered,
     staging: &'a Staging,

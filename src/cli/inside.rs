@@ -173,7 +173,7 @@ and never written. With --dry-run the edit is made and then forgotten.
 
 With --no-sync neither the journal nor an undo file guards the edit, and nothing waits until it is on the disk: it is over \
 sooner, and until the host has synced the file a crash of the host or a kill in the middle leaves an image that is neither \
-old nor new. An edit that is refused changes nothing, as ever.
+old nor new; so does an error of the host while it is written. An edit that is refused changes nothing, as ever.
 
 Exit status: 0 done; 2 failed, and nothing has changed: the error names the line."
 );

@@ -2,9 +2,18 @@
 //! than a small edit of an image.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// Whether all is described at once: for what tells of all verbs.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// From here on describe all at once.
+pub(super) fn describe_at_once() {
+    AT_ONCE.store(true, Ordering::Relaxed);
+}
 
 /// Arguments of one verb.
 #[derive(Clone, Debug)]
@@ -34,7 +43,10 @@ impl<T: FromArgMatches> FromArgMatches for Lazy<T> {
 
 impl<T: Args> Args for Lazy<T> {
     fn augment_args(command: Command) -> Command {
-        command.defer(described::<T>)
+        match AT_ONCE.load(Ordering::Relaxed) {
+            true => described::<T>(command),
+            false => command.defer(described::<T>),
+        }
     }
 
     fn augment_args_for_update(command: Command) -> Command {

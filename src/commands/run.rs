@@ -21,6 +21,10 @@ pub fn run(args: &RunArgs, talk: Talk) -> Result<ExitCode> {
     if std::fs::symlink_metadata(&args.output).is_ok() {
         return Err(there(&args.output));
     }
+    if args.job.options.overlay && args.launcher.is_none() {
+        let what = "`autoxen create`, which is to start the guest, refuses overlays";
+        return Err(Failure::new(what).hint("leave out --overlay, or start it by a `--launcher`"));
+    }
     let launcher = match &args.launcher {
         Some(command) => Launcher::Command(command),
         None => Launcher::Create {

@@ -52,7 +52,9 @@ impl Account {
     /// `name:password:uid:gid:…`
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty())?.to_owned();
+        // A name of digits alone would be taken for a number by the next program that is asked.
+        let is_name = |name: &&str| !name.bytes().all(|byte| byte.is_ascii_digit());
+        let name = fields.next().filter(is_name)?.to_owned();
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
         Some(Self { name, uid, gid })
@@ -136,7 +138,16 @@ mod tests {
         let root = Account { name: "root".into(), uid: 0, gid: 0 };
         assert_eq!(Account::parse("root:x:0:0:root:/root:/bin/sh"), Some(root.clone()));
         assert_eq!(Account::parse("root:x:0:0"), Some(root));
-        for odd in ["", "root", "root:x", "root:x:0", ":x:0:0::/:", "root:x:-1:0:", "root:x::0:"] {
+        for odd in [
+            "",
+            "root",
+            "root:x",
+            "root:x:0",
+            ":x:0:0::/:",
+            "root:x:-1:0:",
+            "root:x::0:",
+            "7:x:7:7::/:",
+        ] {
             assert_eq!(Account::parse(odd), None, "{odd:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use imgfmt::Image;
 
-use super::remembered::Remembered;
+use super::remembered::{self, Remembered};
 use crate::digest::tree::{Leaves, Step};
 
 /// Leaves of images.
@@ -55,9 +55,10 @@ impl Known {
             ctime: (found.ctime(), found.ctime_nsec()),
         };
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self.remembered.as_ref().filter(|_| remembered::serves(image));
         let slot = images.entry(version).or_insert_with(|| Slot {
             leaves: Arc::default(),
-            remembered: self.remembered.clone().map(|remembered| (remembered, version)),
+            remembered: remembered.cloned().map(|remembered| (remembered, version)),
         });
         Ok(slot.clone())
     }
@@ -78,7 +79,9 @@ impl Slot {
             Some(leaves) => leaves,
             None => {
                 let leaves = Leaves::of(image, step)?;
-                if let Some((all, version)) = remembered {
+                // Of an image that was written to meanwhile they are of two minds.
+                if let Some((all, version)) = remembered.filter(|_| image.check_unchanged().is_ok())
+                {
                     all.keep(version, &leaves);
                 }
                 leaves

@@ -14,15 +14,18 @@
 //! It serves the manifest of a bundle, and never a signature: what is verified is hashed. An image counts as the same where
 //! all of that is the same; who writes to a file changes its `ctime`, which nobody can set, but its clock ticks slowly, and
 //! a page of a map that is dirty may be written again unnoticed. So an image that was changed in the last minute is not
-//! remembered. What cannot be read, or written, is no error: the image is hashed then.
+//! remembered, and none on a file system that is not known to note what is written through a map: tmpfs does not. What cannot
+//! be read, or written, is no error: the image is hashed then.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use imgfmt::Image;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
@@ -34,8 +37,8 @@ const HEADER: &str = "autoxen-leaves 1\n";
 const QUIET: u64 = 60;
 /// How many images are remembered.
 const IMAGES_MAX: usize = 256;
-/// The longest file that is read, in bytes: leaves of some 3 TiB of data.
-const LEN_MAX: u64 = 128 << 20;
+/// The longest file, in bytes: leaves of some 400 GiB of data.
+const LEN_MAX: u64 = 16 << 20;
 const ENTRY: usize = size_of::<u64>() + size_of::<Leaf>();
 
 /// Where they are kept.
@@ -50,20 +53,27 @@ impl Remembered {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let caches =
             absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-        Some(Self { directory: caches.join("autoxen/leaves") })
+        // Root by sudo, with a user's variables, keeps out: that user says what lies there.
+        let held = caches.ancestors().take(2).find_map(|directory| fs::metadata(directory).ok())?;
+        is_of_user(&held).then(|| Self { directory: caches.join("autoxen/leaves") })
+    }
+
+    /// Whether both directories are there, ours alone, and no links.
+    fn is_own(&self) -> bool {
+        let mut found = self.directory.ancestors().take(2).map(fs::symlink_metadata);
+        found.all(|found| found.is_ok_and(|found| found.is_dir() && is_of_user(&found)))
     }
 
     /// The leaves of an image as it is now, if they were kept.
     pub(super) fn recall(&self, version: &Version) -> Option<Leaves> {
-        if !is_quiet(version) {
+        if !is_quiet(version) || !self.is_own() {
             return None;
         }
         let nofollow = OFlags::NOFOLLOW.bits().cast_signed();
         let file =
             OpenOptions::new().read(true).custom_flags(nofollow).open(self.file(version)).ok()?;
         let found = file.metadata().ok()?;
-        let is_own = found.uid() == rustix::process::geteuid().as_raw();
-        if !found.is_file() || !is_own || found.mode() & 0o022 != 0 || found.len() > LEN_MAX {
+        if !found.is_file() || !is_of_user(&found) || found.len() > LEN_MAX {
             return None;
         }
         let mut bytes = Vec::new();
@@ -85,14 +95,25 @@ impl Remembered {
 
     fn write(&self, version: &Version, leaves: &Leaves) -> std::io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let bytes = encode(version, leaves);
+        if !self.is_own() || bytes.len() as u64 > LEN_MAX {
+            return Ok(());
+        }
         let mut file = tempfile::Builder::new()
             .prefix(".new-")
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(&self.directory)?;
-        file.write_all(&encode(version, leaves))?;
+        file.write_all(&bytes)?;
         file.persist(self.file(version))?;
         forget_old(&self.directory)
     }
+}
+
+/// Whether `image` lies on a file system that notes each write in `ctime`, those through a map as well.
+pub(super) fn serves(image: &Image) -> bool {
+    // f_type of ext2, ext3 and ext4, of xfs and of btrfs.
+    const KNOWN: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
+    image.file_system().is_ok_and(|kind| KNOWN.contains(&kind))
 }
 
 /// Whether nobody has changed the image for a while.
@@ -103,16 +124,30 @@ fn is_quiet(version: &Version) -> bool {
     age.is_some_and(|age| age.as_secs() > QUIET)
 }
 
+/// Whether it belongs to this user, and nobody else may write to it.
+fn is_of_user(found: &Metadata) -> bool {
+    found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0
+}
+
 /// Remove those that were kept first, where there are too many.
 fn forget_old(directory: &Path) -> std::io::Result<()> {
     let mut kept = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        kept.push((entry.metadata()?.modified()?, entry.path()));
+        if is_ours(&entry.file_name()) {
+            kept.push((entry.metadata()?.modified()?, entry.path()));
+        }
     }
     kept.sort();
     let many = kept.len().saturating_sub(IMAGES_MAX);
     kept[..many].iter().try_for_each(|(_, path)| fs::remove_file(path))
+}
+
+/// Whether we give files such a name: two numbers in hexadecimal digits.
+fn is_ours(name: &OsStr) -> bool {
+    let is_number = |text: &str| u64::from_str_radix(text, 16).is_ok();
+    let numbers = name.to_str().and_then(|name| name.split_once('-'));
+    numbers.is_some_and(|(dev, ino)| is_number(dev) && is_number(ino))
 }
 
 fn line(version: &Version) -> String {
@@ -197,7 +232,8 @@ mod tests {
     #[test]
     fn what_was_damaged_or_is_open_to_others_is_not_believed() {
         let home = tempfile::tempdir().unwrap();
-        let remembered = Remembered { directory: home.path().to_owned() };
+        let remembered = Remembered { directory: home.path().join("leaves") };
+        DirBuilder::new().mode(0o700).create(home.path().join("leaves")).unwrap();
         let (version, leaves) = (version(3 << 20), leaves());
         remembered.keep(&version, &leaves);
         let path = remembered.file(&version);
@@ -214,23 +250,35 @@ mod tests {
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
         assert_eq!(remembered.recall(&version), None);
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        fs::rename(&path, home.path().join("elsewhere")).unwrap();
+        fs::rename(&path, home.path().join("leaves/elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
+        assert_eq!(remembered.recall(&version), None);
+        // Nor is a directory that is a link, or that others may write to.
+        let linked = Remembered { directory: home.path().join("linked") };
+        fs::write(&path, &whole).unwrap_or_default();
+        symlink("leaves", &linked.directory).unwrap();
+        linked.keep(&version, &self::leaves());
+        assert_eq!(linked.recall(&version), None);
+        fs::set_permissions(&remembered.directory, Permissions::from_mode(0o770)).unwrap();
         assert_eq!(remembered.recall(&version), None);
     }
 
     #[test]
     fn the_oldest_are_forgotten() {
         let home = tempfile::tempdir().unwrap();
-        let remembered = Remembered { directory: home.path().to_owned() };
+        let remembered = Remembered { directory: home.path().join("leaves") };
+        DirBuilder::new().mode(0o700).create(home.path().join("leaves")).unwrap();
+        let leaves_of = home.path().join("leaves");
+        File::create(leaves_of.join("notes")).unwrap().set_modified(UNIX_EPOCH).unwrap();
         for nr in 0..IMAGES_MAX as u64 + 3 {
-            let path = home.path().join(format!("old-{nr}"));
+            let path = leaves_of.join(format!("a-{nr:x}"));
             let file = File::create(path).unwrap();
             file.set_modified(UNIX_EPOCH + Duration::from_secs(nr)).unwrap();
         }
         remembered.keep(&version(3 << 20), &leaves());
-        let names: Vec<_> = fs::read_dir(home.path()).unwrap().collect();
-        assert_eq!(names.len(), IMAGES_MAX);
-        assert!(!home.path().join("old-3").exists() && home.path().join("old-4").exists());
+        let names: Vec<_> = fs::read_dir(&leaves_of).unwrap().collect();
+        // And what is not ours.
+        assert_eq!(names.len(), IMAGES_MAX + 1);
+        assert!(!leaves_of.join("a-3").exists() && leaves_of.join("a-4").exists());
     }
 }

@@ -36,8 +36,8 @@ pub(super) fn asked<'a>(document: &'a Document, base: &Path) -> Vec<Asked<'a>> {
         .collect()
 }
 
-/// Who vouches for `image`, where somebody must, and the leaves that were compared. `signedby` is whom the element asks for by which the image is opened: that
-/// holds whatever its path was when [`asked`] looked.
+/// Who vouches for `image`, where somebody must, and the leaves that were compared. `signedby` is whom the element asks for by
+/// which the image is opened: that holds whatever its path was when [`asked`] looked.
 ///
 /// # Errors
 /// The rule that is broken, at the attribute that asks, or at `url` where the site does.

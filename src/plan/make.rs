@@ -155,6 +155,9 @@ fn all_edits(
     if errors.is_empty() { Ok(edits) } else { Err(errors) }
 }
 
+/// The longest name of a backing file, in bytes (QEMU's `docs/interop/qcow2.txt`).
+const BACKING_NAME_MAX: usize = 1023;
+
 /// The file of a disk that the bundle holds.
 pub(super) fn file_of(vdev: &Vdev, format: DiskFormat) -> FileName {
     let ending = match format {
@@ -187,6 +190,14 @@ fn finish_disk(
             })?;
             let edited: Vec<usize> = edits.iter().map(|(image, _)| *image).collect();
             (None, DiskFormat::Raw, in_place::guard(path, &edited, facts))
+        }
+        Source::Image(path) if options.overlay && path.as_os_str().len() > BACKING_NAME_MAX => {
+            let span = document.images[first].url.as_ref().map_or(0..0, |url| url.span.clone());
+            let what = format!(
+                "a path of {} bytes; that of an image below an overlay has {BACKING_NAME_MAX} at most",
+                path.as_os_str().len()
+            );
+            return Err(Diagnostic::error(span, what).hint("move it, or leave out --overlay"));
         }
         Source::Image(_) | Source::Blank { .. } | Source::Inputs { .. } => {
             let format = match (&disk.source, options.overlay) {

@@ -5,10 +5,12 @@
 //! ```
 //!
 //! All files of the bundle but the manifest and its signatures are in it, and no others lie in its directory. A name is that
-//! of a file there, and no link is followed. A disk without a file is an image that is used where it lies:
+//! of a file there, and no link is followed. A disk without a file is an image that is used where it lies; one that is an
+//! overlay lies over one:
 //!
 //! ```json
-//! "format": 1, "disks": [ { "vdev": "xvda", "image": "/srv/root.img" }, … ]
+//! "format": 1, "disks": [ { "vdev": "xvda", "image": "/srv/root.img" },
+//!                         { "vdev": "xvdb", "file": "xvdb.qcow2", "how": "overlay", "image": "/srv/data.img" }, … ]
 //! ```
 
 use std::collections::BTreeSet;
@@ -40,9 +42,12 @@ pub struct BundleFile {
 pub struct Listed {
     /// The list; `None` where it was made without digests.
     pub files: Option<Vec<BundleFile>>,
-    /// Disks that lie elsewhere: device and image. No digest in the manifest is of their bytes.
+    /// Disks that lie elsewhere, or over an image that does: device and image. No digest of a file is of those bytes.
     pub outside: Vec<(String, String)>,
 }
+
+/// How the disk got into the bundle whose file is laid over an image outside of it.
+const OVERLAY: &str = "overlay";
 
 /// The format that is read.
 const FORMAT: u32 = 1;
@@ -66,6 +71,7 @@ pub fn listed(manifest: &[u8]) -> Result<Listed, Refusal> {
     struct Disk {
         vdev: String,
         file: Option<String>,
+        how: Option<String>,
         image: Option<String>,
     }
     let garbled = |e: serde_json::Error| Refusal::garbled("manifest", e);
@@ -80,7 +86,8 @@ pub fn listed(manifest: &[u8]) -> Result<Listed, Refusal> {
             return Err(Refusal::garbled("manifest", what));
         }
     }
-    let outside = manifest.disks.into_iter().filter(|disk| disk.file.is_none());
+    let lies_outside = |disk: &Disk| disk.file.is_none() || disk.how.as_deref() == Some(OVERLAY);
+    let outside = manifest.disks.into_iter().filter(lies_outside);
     let outside = outside.map(|disk| (disk.vdev, disk.image.unwrap_or_default())).collect();
     Ok(Listed { files: manifest.files, outside })
 }

@@ -50,7 +50,8 @@ impl Vouched {
         }
     }
 
-    /// The leaves of `image`, which is what was signed, from its first byte to its last. [`digest::tree::of`](crate::digest::tree::of) has the use of `step`.
+    /// The leaves of `image`, which is what was signed, from its first byte to its last.
+    /// [`digest::tree::of`](crate::digest::tree::of) has the use of `step`.
     ///
     /// # Errors
     /// [`Refusal::Size`] and [`Refusal::Digest`]; those of the host.

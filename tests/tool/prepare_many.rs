@@ -51,7 +51,7 @@ fn a_job_that_fails_keeps_no_other_from_being_prepared() {
     assert!(said.contains("error: c.xml: `SITE/all/c` is there already\n"), "{said}");
     assert!(said.contains("cannot open image `SITE/missing.img`"), "{said}");
     assert!(said.ends_with(
-        "error: 3 of 4 job descriptions were not prepared\nhint: the other bundles are whole, in `all`\n"
+        "error: 3 of 4 job descriptions were not prepared\nhint: bundles that are whole, in `all`: 1\n"
     ), "{said}");
     e2fsck(&site.path("all/a/xvda.img"));
     let mut names: Vec<_> =
@@ -115,4 +115,20 @@ fn an_image_that_was_hashed_is_not_read_again_and_one_that_changed_is() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&image, bytes).unwrap();
     assert_ne!(prepare("second"), first);
+}
+
+#[test]
+fn where_no_bundle_is_whole_none_is_spoken_of() {
+    let site = Site::new();
+    let said = site.fails(&["prepare", "missing.xml", "--into", "all"]);
+    assert_eq!(
+        said,
+        "error: missing.xml: no such file or directory\nerror: 1 of 1 job descriptions were not prepared\n"
+    );
+    site.write("file", "");
+    let said = site.fails(&["prepare", "a.xml", "b.xml", "--into", "file"]);
+    assert_eq!(
+        said,
+        "error: `file` is not a directory\nhint: `--into` names the directory of the bundles\n"
+    );
 }

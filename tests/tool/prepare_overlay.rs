@@ -65,6 +65,14 @@ fn an_overlay_reads_as_the_copy_does() {
         assert_eq!(manifest["disks"][0]["image"], utf8(&stock));
         assert!(manifest["disks"][0]["image_digest"].is_string());
         assert_eq!(manifest["files"][1]["name"], "initrd.img-6.1.0-13-amd64");
+        // No digest of a file is of the image's bytes, and `verify` says so.
+        site.succeeds(&["key", "new", "-o", "key", "--no-passphrase"]);
+        site.succeeds(&["sign", "ready", "--key", "key"]);
+        let signers = format!("me {}", fs::read_to_string(site.path("key.pub")).unwrap());
+        site.write("signers", signers);
+        let said = site.succeeds(&["verify", "ready", "--allowed-signers", "signers"]);
+        let outside = format!("xvda is {}, which was not looked at", stock.display());
+        assert!(said.contains(&outside), "{said}");
     }
 }
 
@@ -152,4 +160,26 @@ fn an_overlay_of_a_large_image_takes_no_room_for_it() {
     assert!(meta.len() < 1 << 20 && meta.blocks() * 512 < 1 << 20, "{} bytes", meta.len());
     let check = judge("qemu-img", "qemu-utils", &["check", utf8(&site.path("ready/xvda.qcow2"))]);
     assert!(check.status.success(), "{check:?}");
+}
+
+#[test]
+fn what_is_refused_is_refused_before_anything_is_made() {
+    let site = Site::new();
+    let deep = ["d".repeat(250), "e".repeat(250), "f".repeat(250), "g".repeat(250)].join("/");
+    site.mke2fs("root.img", "8M", &["-t", "ext4"]);
+    fs::create_dir_all(site.path(&deep)).unwrap();
+    fs::rename(site.path("root.img"), site.path(&format!("{deep}/{}", "r".repeat(40)))).unwrap();
+    site.job("ext4", &format!("{deep}/{}", "r".repeat(40)));
+    for args in
+        [&["plan", "job.xml", "--overlay"][..], &["prepare", "job.xml", "-o", "x", "--overlay"]]
+    {
+        let said = site.fails(args);
+        assert!(said.contains("that of an image below an overlay has 1023 at most"), "{said}");
+    }
+    let said = site.fails(&["run", "job.xml", "-o", "out", "--overlay"]);
+    assert!(
+        said.contains("`autoxen create`, which is to start the guest, refuses overlays"),
+        "{said}"
+    );
+    assert!(!site.path("x").exists() && !site.path("out").exists());
 }

@@ -13,7 +13,7 @@ contest cp_only 'cp --sparse=auto, no fsync' --before "$gone" -- cp --sparse=aut
 contest autoxen 'autoxen prepare' --ours --before "$gone" --check bundled "$out" \
   -- "$autoxen" prepare -q --runner none "$work/job.xml" -o "$out"
 contest unknown 'autoxen prepare, of an image not seen before' --ours --before "$gone" --check bundled "$out" \
-  -- env XDG_CACHE_HOME=/nonexistent "$autoxen" prepare -q --runner none "$work/job.xml" -o "$out"
+  -- env XDG_CACHE_HOME=/dev/null "$autoxen" prepare -q --runner none "$work/job.xml" -o "$out"
 contest no_digests 'autoxen prepare --no-digests' --ours --before "$gone" --check bundled "$out" \
   -- "$autoxen" prepare -q --runner none --no-digests "$work/job.xml" -o "$out"
 contest cp_debugfs 'cp --sparse=auto, debugfs -w -f, fsync (a shell)' --before "$gone" --check edited "$out" \

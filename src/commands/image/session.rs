@@ -194,7 +194,10 @@ pub(super) fn edit_volume<R>(
         Made::Guarded(edit) => image.commit_in_place(edit),
         Made::Straight(changes) => image.commit(changes),
     };
-    written.map_err(|e| unwritten(file, &e))?;
+    written.map_err(|e| match edit {
+        Made::Guarded(_) => unwritten(file, &e),
+        Made::Straight(_) => refused(file, &e).hint("it may be half edited: make the copy again"),
+    })?;
     Ok((result, guard))
 }
 

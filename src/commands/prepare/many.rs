@@ -1,5 +1,5 @@
-//! Many bundles by one process: what is known of an image serves all that are made from it, and while one bundle waits for the
-//! disk others are made. A job that cannot be prepared is told of, and keeps no other from being prepared.
+//! Many bundles by one process: what is known of an image serves all that are made from it, and while one bundle waits for
+//! the disk others are made. A job that cannot be prepared is told of, and keeps no other from being prepared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,10 +12,11 @@ use std::thread;
 use super::{Prepared, Staged, stage};
 use crate::cli::PrepareArgs;
 use crate::commands::job::Job;
+use crate::descriptors;
 use crate::facts::known::Known;
 use crate::failure::{Failure, Result};
 use crate::interrupt;
-use crate::newfile::sync_directory;
+use crate::newfile::{directory_of, sync_directory};
 use crate::progress::{Bar, Progress};
 use crate::report::{self, Talk};
 
@@ -30,11 +31,17 @@ pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     let into = args.into.as_deref().expect("clap wants one of the two");
     let work = targets(&args.files, into)?;
     match fs::create_dir(into) {
+        Ok(()) => sync_directory(directory_of(into))?,
         Err(e) if e.kind() != ErrorKind::AlreadyExists => {
             return Err(Failure::host("cannot create", into, &e));
         }
-        _ => {}
+        Err(_) if !into.is_dir() => {
+            let what = format!("`{}` is not a directory", into.display());
+            return Err(Failure::new(what).hint("`--into` names the directory of the bundles"));
+        }
+        Err(_) => {}
     }
+    descriptors::raise();
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let workers = args.parallel.map_or(PER_CORE * cores, |wanted| wanted.get()).min(work.len());
     let many = Many {
@@ -63,11 +70,17 @@ pub(super) fn run(args: &PrepareArgs, talk: Talk) -> Result<()> {
     if interrupt::asked() && done + failed < work.len() {
         return Err(Failure::InterruptedBundles { whole: done, into: into.to_owned() });
     }
-    told.into_inner().unwrap_or_else(PoisonError::into_inner).unwritten?;
+    let told = told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    told.unwritten.map_err(|failure| {
+        failure.hint(format!("bundles that are whole, in `{}`: {done}", into.display()))
+    })?;
     let all = work.len();
     if failed > 0 {
-        return Err(Failure::new(format!("{failed} of {all} job descriptions were not prepared"))
-            .hint(format!("the other bundles are whole, in `{}`", into.display())));
+        let failure = Failure::new(format!("{failed} of {all} job descriptions were not prepared"));
+        return Err(match done {
+            0 => failure,
+            _ => failure.hint(format!("bundles that are whole, in `{}`: {done}", into.display())),
+        });
     }
     match args.json {
         true => Ok(()),
@@ -80,8 +93,13 @@ fn targets(files: &[PathBuf], into: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let mut first: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     let mut work = Vec::new();
     for file in files {
-        let Some(stem) = file.file_stem() else {
-            return Err(Failure::new(format!("`{}` is no file", file.display())));
+        let stem = match file.extension() {
+            Some(ending) if ending.eq_ignore_ascii_case("xml") => file.file_stem(),
+            _ => file.file_name(),
+        };
+        let Some(stem) = stem.filter(|stem| *stem != ".") else {
+            return Err(Failure::new(format!("`{}` names no bundle", file.display()))
+                .hint("prepare it by itself, with `-o`"));
         };
         let target = into.join(stem);
         if let Some(other) = first.insert(target.clone(), file) {

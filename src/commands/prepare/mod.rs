@@ -127,6 +127,7 @@ fn stage(
     let mut origins = provenance::origins(&gathered, digests, progress)?;
     let made = disks::make(&plan, &edits, &mut gathered, &staging, now, digests, progress)?;
     provenance::complete(&mut origins, &gathered, digests, progress)?;
+    disks::check_paths(&plan, &gathered)?;
     scratch.close().map_err(|e| Failure::host("cannot write to", staging.target(), &e))?;
     staging.write("domain.cfg", domain.to_string().as_bytes())?;
     let manifest = manifest::of(Path::new(&job.name), &job.bytes, &plan, &made, &origins);
