@@ -87,9 +87,10 @@ impl Reservation {
 fn reserve_all(file: &File, runs: &[Range<u64>], holes: &mut Vec<Range<u64>>) -> io::Result<()> {
     let rewrites = copies_on_write(file);
     let mut written_back = false;
+    let page = rustix::param::page_size() as u64;
     let mut may_unshare = true;
     for run in runs {
-        holes.extend(holes_in(file, run));
+        holes.extend(holes_in(file, run, page));
         if rewrites || !allocate(file, run, &mut may_unshare)? {
             write_back(file, run)?;
             written_back = true;
@@ -133,22 +134,22 @@ fn write_back(file: &File, run: &Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// The parts of `run` that have no block yet. A host that cannot tell has none to punch later.
-fn holes_in(file: &File, run: &Range<u64>) -> Vec<Range<u64>> {
+/// The parts of `run`, whole pages of `page` bytes, that have no block yet. A host that cannot tell has none to punch later.
+///
+/// The host is not asked for the next hole: to find it, it may go through all that lies behind `run`, extent by extent.
+fn holes_in(file: &File, run: &Range<u64>, page: u64) -> Vec<Range<u64>> {
     let mut holes = Vec::new();
     let mut at = run.start;
     while at < run.end {
-        let Ok(start) = rustix::fs::seek(file, SeekFrom::Hole(at)) else { break };
-        if start >= run.end {
-            break;
-        }
-        let end = match rustix::fs::seek(file, SeekFrom::Data(start)) {
+        let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(data) => data.min(run.end),
             Err(Errno::NXIO) => run.end,
             Err(_) => break,
         };
-        holes.push(start..end);
-        at = end;
+        if data > at {
+            holes.push(at..data);
+        }
+        at = data / page * page + page;
     }
     holes
 }
@@ -215,7 +216,7 @@ mod tests {
     fn a_reserved_hole_has_blocks_and_still_reads_as_zeros() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 20).unwrap();
-        assert_eq!(holes_in(&file, &(0..8192)).first(), Some(&(0..8192)));
+        assert_eq!(holes_in(&file, &(0..8192), 4096), [0..8192]);
         reserve(&file, &[0..8192, 65_536..69_632]).unwrap();
         let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
         assert_eq!(blocks * 512, 12_288);
@@ -223,5 +224,9 @@ mod tests {
         file.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [0; 8192]);
         assert_eq!(file.metadata().unwrap().len(), 1 << 20);
+        file.write_all_at(&[1; 4096], 4096).unwrap();
+        file.write_all_at(&[1; 4096], 16_384).unwrap();
+        assert_eq!(holes_in(&file, &(4096..8192), 4096), []);
+        assert_eq!(holes_in(&file, &(12_288..24_576), 4096), [12_288..16_384, 20_480..24_576]);
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 
 use zerocopy::FromBytes;
 
@@ -204,6 +205,11 @@ impl<'a> Fs<'a> {
         }
     }
 
+    /// One block, which is kept for the next who asks.
+    pub(crate) fn read_kept(&self, block: BlockNr) -> Result<Rc<[u8]>> {
+        self.recall.block(block, || Ok(self.read_block(block)?.into_owned()))
+    }
+
     /// The volume.
     pub(crate) fn volume(&self) -> &Volume<'a> {
         &self.volume
@@ -274,8 +280,7 @@ impl Blocks for Fs<'_> {
     }
 
     fn read_part(&self, block: BlockNr, part: Range<usize>) -> Result<Vec<u8>> {
-        let bytes = self.recall.block(block, || Ok(self.read_block(block)?.into_owned()))?;
-        Ok(bytes[part].to_vec())
+        Ok(self.read_kept(block)?[part].to_vec())
     }
 
     fn recall(&self) -> Option<&Recall> {

@@ -17,8 +17,8 @@ use crate::ext::nr::{BlockNr, InodeNr};
 const INODES_MAX: usize = 4096;
 /// Names that are kept, of all directories together: some megabytes.
 const NAMES_MAX: usize = 1 << 16;
-/// Blocks that are kept: neighbours in a table are asked for one after another.
-const BLOCKS_MAX: usize = 8;
+/// Blocks that are kept: neighbours in a table are asked for one after another, and an edit walks the same directories.
+const BLOCKS_MAX: usize = 32;
 
 /// The names of a directory, and where each stands.
 type Names = HashMap<Vec<u8>, Place>;

@@ -314,7 +314,8 @@ impl Blocks for Transaction<'_> {
                 return Ok(Cow::Borrowed(bytes));
             }
         }
-        self.fs.read_block(block)
+        // What the edit has not changed is asked for again with each name.
+        Ok(self.fs.read_kept(block)?.to_vec().into())
     }
 
     fn read_run(&self, first: BlockNr, buf: &mut [u8]) -> Result<()> {
