@@ -88,6 +88,13 @@ impl Finished {
         })
     }
 
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            Self::Raw(file) => Ok(file.metadata()?.len()),
+            Self::Overlay(disk) => Ok(disk.len()),
+        }
+    }
+
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         match self {
             Self::Raw(file) => file.read_exact_at(buf, offset),
@@ -96,12 +103,38 @@ impl Finished {
     }
 }
 
+/// What is read at a time, in bytes: `ext4-view` asks for each group's descriptor by itself, of which a TiB has 8,192.
+const CHUNK: u64 = 64 << 10;
+
 /// A window of a disk, as `ext4-view` wants it.
 struct Window {
     disk: Finished,
     start: u64,
     /// What is not written yet.
     write: Option<Arc<Write>>,
+    /// Where the bytes begin that were read last, and they.
+    chunk: (u64, Vec<u8>),
+}
+
+impl Window {
+    fn new(disk: Finished, start: u64, write: Option<Arc<Write>>) -> Self {
+        Self { disk, start, write, chunk: (0, Vec::new()) }
+    }
+
+    fn read_at(&self, offset: u64, dst: &mut [u8]) -> io::Result<()> {
+        self.disk.read_at(offset, dst)?;
+        if let Some(write) = &self.write {
+            write.show(offset, dst);
+        }
+        Ok(())
+    }
+
+    /// What the chunk has at `offset`.
+    fn held(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let (begin, bytes) = &self.chunk;
+        let first = usize::try_from(offset.checked_sub(*begin)?).ok()?;
+        bytes.get(first..first.checked_add(len)?)
+    }
 }
 
 impl Ext4Read for Window {
@@ -111,9 +144,17 @@ impl Ext4Read for Window {
         dst: &mut [u8],
     ) -> std::result::Result<(), Box<dyn Error + Send + Sync>> {
         let offset = self.start.checked_add(start_byte).ok_or("offset past 2^64")?;
-        self.disk.read_at(offset, dst)?;
-        if let Some(write) = &self.write {
-            write.show(offset, dst);
+        if self.held(offset, dst.len()).is_none() {
+            let begin = offset / CHUNK * CHUNK;
+            let len = self.disk.len()?.saturating_sub(begin).min(CHUNK);
+            let mut bytes = vec![0; usize::try_from(len)?];
+            self.read_at(begin, &mut bytes)?;
+            self.chunk = (begin, bytes);
+        }
+        match self.held(offset, dst.len()) {
+            Some(bytes) => dst.copy_from_slice(bytes),
+            // It is longer, or lies over the end of one.
+            None => self.read_at(offset, dst)?,
         }
         Ok(())
     }
@@ -154,7 +195,7 @@ pub fn edits(
     edits: &[Loaded<'_>],
 ) -> Result<Verdict> {
     let disk = disk.try_clone()?;
-    let fs = match Ext4::load(Box::new(Window { disk, start, write })) {
+    let fs = match Ext4::load(Box::new(Window::new(disk, start, write))) {
         Ok(fs) => fs,
         Err(Ext4Error::Incompatible(reason)) => {
             return Ok(Verdict::NotReadable { reason: reason.to_string() });
@@ -182,7 +223,7 @@ pub fn edits(
 /// Where the reader sees anything else.
 pub fn tree(file: &File, top: &str, fed: &Fed) -> Result<()> {
     let file = file.try_clone().map_err(|e| Failure::new(format!("cannot read back: {e}")))?;
-    let found = Ext4::load(Box::new(Window { disk: Finished::Raw(file), start: 0, write: None }))
+    let found = Ext4::load(Box::new(Window::new(Finished::Raw(file), 0, None)))
         .and_then(|fs| look_below(&fs, top, fed));
     match found {
         Ok(None) => Ok(()),
