@@ -159,45 +159,32 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Validate job descriptions (XMF) against the schema and the rules
-    #[command(after_help = CHECK_EXAMPLES)]
     Check(Lazy<CheckArgs>),
     /// Show each edit, file and disk that `prepare` would make; write nothing
-    #[command(after_help = PLAN_EXAMPLES)]
     Plan(Lazy<PlanArgs>),
     /// Make a bundle that Xen can start: customised images, domain.cfg, manifest
-    #[command(after_help = PREPARE_EXAMPLES)]
     Prepare(Lazy<PrepareArgs>),
     /// Prepare a job, start its guest, wait for its end, and bring its results home
-    #[command(after_help = run::EXAMPLES)]
     Run(Lazy<RunArgs>),
     /// Start the guest of a bundle, as the site's policy allows it (as root: the one privileged step)
-    #[command(after_help = create::CREATE_EXAMPLES)]
     Create(Lazy<CreateArgs>),
     /// Wait until a domain has gone, and bring its results back into its bundle
-    #[command(after_help = create::WAIT_EXAMPLES)]
     Wait(Lazy<WaitArgs>),
     /// List the domains that you have created
-    #[command(after_help = create::LIST_EXAMPLES)]
     List(Lazy<ListArgs>),
     /// End one of your domains at once
-    #[command(after_help = create::DESTROY_EXAMPLES)]
     Destroy(Lazy<DestroyArgs>),
     /// Look at the policy of a site: who may start what
-    #[command(after_help = create::POLICY_EXAMPLES)]
     Policy(Lazy<PolicyArgs>),
     /// Take the results of a guest out of its bundle
-    #[command(after_help = collect::EXAMPLES)]
     Collect(Lazy<CollectArgs>),
     /// Print the configuration of a bundle's domain, for xl or for libvirt
-    #[command(after_help = domain::EXAMPLES)]
     Domain(Lazy<DomainArgs>),
     /// Make keys to sign with, and show them
     Key(Lazy<KeyArgs>),
     /// Sign an image or a bundle
-    #[command(after_help = sign::SIGN_EXAMPLES)]
     Sign(Lazy<SignArgs>),
     /// Say who signed an image or a bundle, and whether it is whole
-    #[command(after_help = sign::VERIFY_EXAMPLES)]
     Verify(Lazy<VerifyArgs>),
     /// Look into disk images, work inside them, and bring them back after a crash
     Image(Lazy<ImageArgs>),
@@ -215,6 +202,7 @@ pub enum Command {
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
     /// The job descriptions
     #[arg(required = true, value_name = "JOB.XML")]
@@ -307,6 +295,7 @@ fn runner(name: &str) -> Result<Runner, String> {
 
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
 pub struct PlanArgs {
     /// The job
     #[command(flatten)]
@@ -318,6 +307,7 @@ pub struct PlanArgs {
 
 /// Arguments of `prepare`.
 #[derive(Debug, Args)]
+#[command(after_help = PREPARE_EXAMPLES)]
 pub struct PrepareArgs {
     /// The job description; with --into, any number of them
     #[arg(required = true, value_name = "JOB.XML")]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! whoever asks with flock(2)   the lock itself; /proc/locks names the process
-//! the loop driver              /sys/block/loopN/loop/backing_file, /sys/block/loopN/ro
+//! the loop driver              /proc/partitions, /sys/block/loopN/loop/backing_file, /sys/block/loopN/ro
 //! QEMU and its tools           record locks on single bytes: 100 + p is held by who uses permission p, 200 + p by who
 //!                              lets nobody else use it (p = 1: write)
 //! ```
@@ -22,6 +22,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
@@ -67,12 +68,11 @@ pub(crate) fn flock_holder(file: &File) -> Option<String> {
 
 fn loop_device(file: &File, intent: Intent) -> Option<String> {
     let wanted = file.metadata().ok()?;
-    for device in fs::read_dir("/sys/block").ok()?.flatten() {
-        if !device.file_name().as_encoded_bytes().starts_with(b"loop") {
-            continue;
-        }
-        let path = device.path();
-        // An unused loop device has no `loop` directory.
+    // Devices that are attached to nothing have no bytes, and are not in it: most hosts have many of those.
+    let partitions = fs::read_to_string("/proc/partitions").ok()?;
+    for device in loop_devices(&partitions) {
+        let path = Path::new("/sys/block").join(device);
+        // A partition of a loop device has no directory there.
         let Ok(backing) = fs::read_to_string(path.join("loop/backing_file")) else { continue };
         let read_only = fs::read_to_string(path.join("ro")).is_ok_and(|ro| ro.trim() == "1");
         if read_only && intent == Intent::Read {
@@ -80,13 +80,16 @@ fn loop_device(file: &File, intent: Intent) -> Option<String> {
         }
         let Ok(found) = fs::metadata(backing.trim_end_matches('\n')) else { continue };
         if (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()) {
-            return Some(format!(
-                "the loop device /dev/{} is attached to it",
-                device.file_name().display()
-            ));
+            return Some(format!("the loop device /dev/{device} is attached to it"));
         }
     }
     None
+}
+
+/// The names of loop devices in `/proc/partitions`: major and minor number, KiB, name.
+fn loop_devices(partitions: &str) -> impl Iterator<Item = &str> {
+    let names = partitions.lines().filter_map(|line| line.split_ascii_whitespace().nth(3));
+    names.filter(|name| name.starts_with("loop"))
 }
 
 fn qemu(file: &File, intent: Intent) -> Option<String> {
@@ -147,7 +150,13 @@ fn flock_of(line: &str, device: (u64, u64), inode: u64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::flock_of;
+    use super::{flock_of, loop_devices};
+
+    #[test]
+    fn loop_devices_are_found_among_partitions() {
+        let text = "major minor  #blocks  name\n\n 254        0  264241152 vda\n   7        0    4194304 loop0\n   7        3 8 loop3p1\n";
+        assert_eq!(loop_devices(text).collect::<Vec<_>>(), ["loop0", "loop3p1"]);
+    }
 
     #[test]
     fn a_line_of_proc_locks_is_read_with_a_hexadecimal_device() {

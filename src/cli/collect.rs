@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 /// Examples of `collect`.
-pub(super) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   autoxen collect ready -o results
   autoxen collect ready -o results --json | jq '.jobs[] | {name, end}'
@@ -23,6 +23,7 @@ Exit status:
 
 /// Arguments of `collect`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CollectArgs {
     /// The bundle that `prepare` made
     #[arg(value_name = "BUNDLE")]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::bytes::bytes;
 
-pub(super) const CONVERT_EXAMPLES: &str = "\
+const CONVERT_EXAMPLES: &str = "\
 Examples:
   autoxen image convert cloud.qcow2 cloud.img             make a raw image, sparse
   autoxen image convert --compress root.img root.qcow2    make a small one to hand on
@@ -28,6 +28,7 @@ Exit status: 0 done; 2 failed, DST is as it was; 130 interrupted, DST is as it w
 
 /// Arguments of `image convert`.
 #[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
 pub struct ImageConvertArgs {
     /// The image to read
     #[arg(value_name = "SRC")]

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use crate::domain::value::Name;
 
 /// Examples of `create`.
-pub(super) const CREATE_EXAMPLES: &str = "\
+const CREATE_EXAMPLES: &str = "\
 Examples:
   sudo autoxen create ready                    start the guest of the bundle `ready`
   sudo autoxen create ready --dry-run          would it be started? prints the configuration, and each rule that it passed
@@ -26,7 +26,7 @@ configuration is made anew from the manifest's data. Prints the domain's name.
 Exit status: 0 done; 2 refused, or failed: the line says by which rule; 130 interrupted.";
 
 /// Examples of `wait`.
-pub(super) const WAIT_EXAMPLES: &str = "\
+const WAIT_EXAMPLES: &str = "\
 Examples:
   sudo autoxen wait alice-fit && autoxen collect ready -o results
   sudo autoxen wait alice-fit --disks           every disk that the guest could write to, not its results alone
@@ -36,7 +36,7 @@ Returns when the domain has gone. Its results disk is then in its bundle again, 
 without one brings every disk that its guest could write to.";
 
 /// Examples of `list`.
-pub(super) const LIST_EXAMPLES: &str = "\
+const LIST_EXAMPLES: &str = "\
 Examples:
   sudo autoxen list
   sudo autoxen list --json | jq '.[] | select(.state == \"ended\") | .name'
@@ -45,13 +45,13 @@ Shows the domains that you have created and not taken home yet; root sees everyb
 `ended`.";
 
 /// Examples of `destroy`.
-pub(super) const DESTROY_EXAMPLES: &str = "\
+const DESTROY_EXAMPLES: &str = "\
 Examples:
   sudo autoxen destroy alice-fit               end it at once; `wait` brings home what it has written
   sudo autoxen destroy alice-fit --discard     and throw away what it has written";
 
 /// Examples of `policy`.
-pub(super) const POLICY_EXAMPLES: &str = "\
+const POLICY_EXAMPLES: &str = "\
 Examples:
   autoxen policy default > /etc/autoxen/policy.toml    begin with what holds anyway, key by key, explained
   autoxen policy check                                 is the site's policy right, and can nobody else write to it?
@@ -72,6 +72,7 @@ pub struct SiteArgs {
 
 /// Arguments of `create`.
 #[derive(Debug, Args)]
+#[command(after_help = CREATE_EXAMPLES)]
 pub struct CreateArgs {
     /// The directory that `prepare` made
     #[arg(value_name = "BUNDLE")]
@@ -101,6 +102,7 @@ pub struct CreateArgs {
 
 /// Arguments of `wait`.
 #[derive(Debug, Args)]
+#[command(after_help = WAIT_EXAMPLES)]
 pub struct WaitArgs {
     /// The domain
     #[arg(value_name = "NAME", value_parser = name)]
@@ -121,6 +123,7 @@ pub struct WaitArgs {
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub struct ListArgs {
     /// The site
     #[command(flatten)]
@@ -132,6 +135,7 @@ pub struct ListArgs {
 
 /// Arguments of `destroy`.
 #[derive(Debug, Args)]
+#[command(after_help = DESTROY_EXAMPLES)]
 pub struct DestroyArgs {
     /// The domain
     #[arg(value_name = "NAME", value_parser = name)]
@@ -146,6 +150,7 @@ pub struct DestroyArgs {
 
 /// Arguments of `policy`.
 #[derive(Debug, Args)]
+#[command(after_help = POLICY_EXAMPLES)]
 pub struct PolicyArgs {
     /// What to do with it
     #[command(subcommand)]

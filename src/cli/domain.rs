@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 /// Examples of `domain`.
-pub(super) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   autoxen domain ready                  what domain.cfg says, from the bundle as it lies here now
   autoxen domain ready > moved.cfg      the bundle was moved: its paths are new
@@ -17,6 +17,7 @@ UUID each time. Digests are not checked.";
 
 /// Arguments of `domain`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct DomainArgs {
     /// The bundle that `prepare` made
     #[arg(value_name = "BUNDLE")]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::bytes::bytes;
 
-pub(super) const GROW_EXAMPLES: &str = "\
+const GROW_EXAMPLES: &str = "\
 Examples:
   autoxen image grow --size 20G cloud.img
   autoxen image grow --size +2G --dry-run disk.img
@@ -27,7 +27,7 @@ Exit status: 0 done, or nothing to do; 2 failed.";
 
 /// Arguments of `image grow`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("to").required(true))]
+#[command(group = clap::ArgGroup::new("to").required(true), after_help = GROW_EXAMPLES)]
 pub struct ImageGrowArgs {
     /// The image: raw, and in use by nobody
     #[arg(value_name = "IMAGE[#PARTITION]")]

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::convert::{CONVERT_EXAMPLES, ImageConvertArgs};
-use super::grow::{GROW_EXAMPLES, ImageGrowArgs};
+use super::convert::ImageConvertArgs;
+use super::grow::ImageGrowArgs;
 use super::image_build::ImageBuildArgs;
 use super::inside::{EditVerb, ReadVerb};
 use super::lazy::Lazy;
-use super::transfer::{EXPORT_EXAMPLES, IMPORT_EXAMPLES, ImageExportArgs, ImageImportArgs};
+use super::transfer::{ImageExportArgs, ImageImportArgs};
 
 const INFO_EXAMPLES: &str = "\
 Examples:
@@ -93,27 +93,20 @@ pub struct ImageArgs {
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Say what an image is: its partitions, and what each of them holds
-    #[command(after_help = INFO_EXAMPLES)]
     Info(Lazy<ImageInfoArgs>),
     /// List the kernels of a guest, or take one out with its ramdisk
-    #[command(after_help = KERNEL_EXAMPLES)]
     Kernel(Lazy<ImageKernelArgs>),
     /// Bring an image back after a crash: undo an interrupted edit, replay journals
-    #[command(after_help = RECOVER_EXAMPLES)]
     Recover(Lazy<ImageRecoverArgs>),
     /// Make a new image from archives, directories and container images
     Build(Lazy<ImageBuildArgs>),
     /// Unpack an archive, a directory or a container image into a directory of an image
-    #[command(after_help = IMPORT_EXAMPLES)]
     Import(Lazy<ImageImportArgs>),
     /// Pack a directory of an image into a tar archive
-    #[command(after_help = EXPORT_EXAMPLES)]
     Export(Lazy<ImageExportArgs>),
     /// Enlarge an image, its last partition and the ext file system in it
-    #[command(after_help = GROW_EXAMPLES)]
     Grow(Lazy<ImageGrowArgs>),
     /// Make a raw image of a qcow2 or compressed one, or a qcow2 of a raw one
-    #[command(after_help = CONVERT_EXAMPLES)]
     Convert(Lazy<ImageConvertArgs>),
     /// Look inside, compare, or run a script
     #[command(flatten)]
@@ -125,6 +118,7 @@ pub enum ImageCommand {
 
 /// Arguments of `image info`.
 #[derive(Debug, Args)]
+#[command(after_help = INFO_EXAMPLES)]
 pub struct ImageInfoArgs {
     /// The image: raw, compressed with zstd, gzip or xz, or qcow2
     #[arg(value_name = "IMAGE[#PARTITION]")]
@@ -148,6 +142,7 @@ pub struct ImageInfoArgs {
 
 /// Arguments of `image kernel`.
 #[derive(Debug, Args)]
+#[command(after_help = KERNEL_EXAMPLES)]
 pub struct ImageKernelArgs {
     /// The image: raw, compressed with zstd, gzip or xz, or qcow2
     #[arg(value_name = "IMAGE[#PARTITION]")]
@@ -174,6 +169,7 @@ pub struct ImageKernelArgs {
 
 /// Arguments of `image recover`.
 #[derive(Debug, Args)]
+#[command(after_help = RECOVER_EXAMPLES)]
 pub struct ImageRecoverArgs {
     /// The image: raw, and in use by nobody
     #[arg(value_name = "IMAGE[#PARTITION]")]

@@ -182,16 +182,13 @@ Exit status: 0 done; 2 failed, and nothing has changed: the error names the line
 #[derive(Debug, Subcommand)]
 pub enum ReadVerb {
     /// List what is in a directory of an image
-    #[command(after_help = LS_EXAMPLES, disable_help_flag = true)]
+    #[command(disable_help_flag = true)]
     Ls(Lazy<LsArgs>),
     /// Print files of an image
-    #[command(after_help = CAT_EXAMPLES)]
     Cat(Lazy<CatArgs>),
     /// Compare two images, or directories in them
-    #[command(after_help = DIFF_EXAMPLES)]
     Diff(Lazy<DiffArgs>),
     /// Do what a script says in an image, all of it or nothing
-    #[command(after_help = EDIT_EXAMPLES)]
     Edit(Lazy<EditArgs>),
 }
 
@@ -199,25 +196,19 @@ pub enum ReadVerb {
 #[derive(Debug, Subcommand)]
 pub enum EditVerb {
     /// Copy files into, out of or within images
-    #[command(after_help = CP_EXAMPLES)]
     Cp(Lazy<CpArgs>),
     /// Make directories in an image
-    #[command(after_help = MKDIR_EXAMPLES)]
     Mkdir(Lazy<MkdirArgs>),
     /// Remove files in an image
-    #[command(after_help = RM_EXAMPLES)]
     Rm(Lazy<RmArgs>),
     /// Move or rename files in an image
-    #[command(after_help = MV_EXAMPLES)]
     Mv(Lazy<MvArgs>),
     /// Make links in an image
-    #[command(after_help = LN_EXAMPLES)]
     Ln(Lazy<LnArgs>),
     /// Change the mode of files in an image
-    #[command(after_help = CHMOD_EXAMPLES)]
     Chmod(Lazy<ChmodArgs>),
     /// Change owner and group of files in an image
-    #[command(after_help = CHOWN_EXAMPLES, disable_help_flag = true)]
+    #[command(disable_help_flag = true)]
     Chown(Lazy<ChownArgs>),
 }
 
@@ -237,6 +228,7 @@ pub struct ScriptLine {
 
 /// Arguments of `image ls`.
 #[derive(Debug, Args)]
+#[command(after_help = LS_EXAMPLES)]
 pub struct LsArgs {
     /// What to list; an image alone stands for its root directory
     #[arg(required = true, value_name = "IMAGE[:PATH]")]
@@ -305,6 +297,7 @@ pub enum TimeStyle {
 
 /// Arguments of `image cat`.
 #[derive(Debug, Args)]
+#[command(after_help = CAT_EXAMPLES)]
 pub struct CatArgs {
     /// The files
     #[arg(required = true, value_name = "IMAGE:PATH")]
@@ -313,6 +306,7 @@ pub struct CatArgs {
 
 /// Arguments of `image diff`.
 #[derive(Debug, Args)]
+#[command(after_help = DIFF_EXAMPLES)]
 pub struct DiffArgs {
     /// The first image, a directory in it, or a directory of the host
     #[arg(value_name = "IMAGE[:PATH]")]
@@ -333,6 +327,7 @@ pub struct DiffArgs {
 
 /// Arguments of `image edit`.
 #[derive(Debug, Args)]
+#[command(after_help = EDIT_EXAMPLES)]
 pub struct EditArgs {
     /// The image; raw, and in use by nobody
     #[arg(value_name = "IMAGE[#PARTITION]")]
@@ -350,6 +345,7 @@ pub struct EditArgs {
 
 /// Arguments of `image cp`.
 #[derive(Debug, Args)]
+#[command(after_help = CP_EXAMPLES)]
 pub struct CpArgs {
     /// What to copy, and behind it where to: a name, or a directory that is there
     #[arg(required = true, num_args = 2.., value_name = "PLACE")]
@@ -382,6 +378,7 @@ pub struct CpArgs {
 
 /// Arguments of `image mkdir`.
 #[derive(Debug, Args)]
+#[command(after_help = MKDIR_EXAMPLES)]
 pub struct MkdirArgs {
     /// The directories
     #[arg(required = true, value_name = "IMAGE:PATH")]
@@ -399,6 +396,7 @@ pub struct MkdirArgs {
 
 /// Arguments of `image rm`.
 #[derive(Debug, Args)]
+#[command(after_help = RM_EXAMPLES)]
 pub struct RmArgs {
     /// What to remove
     #[arg(required = true, value_name = "IMAGE:PATH")]
@@ -419,6 +417,7 @@ pub struct RmArgs {
 
 /// Arguments of `image mv`.
 #[derive(Debug, Args)]
+#[command(after_help = MV_EXAMPLES)]
 pub struct MvArgs {
     /// What to move, and behind it where to: a name, or a directory that is there
     #[arg(required = true, num_args = 2.., value_name = "IMAGE:PATH")]
@@ -439,6 +438,7 @@ pub struct MvArgs {
 
 /// Arguments of `image ln`.
 #[derive(Debug, Args)]
+#[command(after_help = LN_EXAMPLES)]
 pub struct LnArgs {
     /// What to link to, and behind it the link's name, or a directory that is there
     #[arg(required = true, num_args = 2.., value_name = "PLACE")]
@@ -462,6 +462,7 @@ pub struct LnArgs {
 
 /// Arguments of `image chmod`.
 #[derive(Debug, Args)]
+#[command(after_help = CHMOD_EXAMPLES)]
 pub struct ChmodArgs {
     /// The mode: 0644, or u+x,go=r
     #[arg(value_name = "MODE", allow_hyphen_values = true)]
@@ -479,6 +480,7 @@ pub struct ChmodArgs {
 
 /// Arguments of `image chown`.
 #[derive(Debug, Args)]
+#[command(after_help = CHOWN_EXAMPLES)]
 pub struct ChownArgs {
     /// The owner: USER, USER:GROUP, USER: (with its login group) or :GROUP
     #[arg(value_name = "OWNER")]

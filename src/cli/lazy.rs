@@ -1,5 +1,5 @@
 //! Arguments of a verb that are described to clap only once that verb is typed: to describe those of all verbs takes longer
-//! than a small edit of an image.
+//! than a small edit of an image. Examples belong to the arguments for the same reason, and not to the verb that is listed.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};

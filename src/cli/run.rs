@@ -7,7 +7,7 @@ use clap::Args;
 use super::JobArgs;
 
 /// Examples of `run`.
-pub(super) const EXAMPLES: &str = "\
+const EXAMPLES: &str = "\
 Examples:
   autoxen run job.xml -o results                              prepare; sudo autoxen create, and wait; collect
   autoxen run job.xml -o results --launcher 'launch-domain'   start it some other way
@@ -23,6 +23,7 @@ Exit status: that of `collect` (see `autoxen collect --help`); 125 where the lau
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     /// The job
     #[command(flatten)]

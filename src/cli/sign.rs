@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::lazy::Lazy;
 
 /// Examples of `key new`.
-pub(super) const KEY_NEW_EXAMPLES: &str = "\
+const KEY_NEW_EXAMPLES: &str = "\
 Examples:
   autoxen key new -o release --comment release@example.org >> allowed_signers
   autoxen key new -o ci --no-passphrase
@@ -16,13 +16,13 @@ The key is one of ed25519 for OpenSSH: FILE (closed to others) and FILE.pub. Key
 ssh-keygen and of minisign. Printed is the line for the file of allowed signers.";
 
 /// Examples of `key show`.
-pub(super) const KEY_SHOW_EXAMPLES: &str = "\
+const KEY_SHOW_EXAMPLES: &str = "\
 Examples:
   autoxen key show ~/.ssh/id_ed25519.pub
   autoxen key show --json minisign.pub | jq -r .line >> allowed_signers";
 
 /// Examples of `sign`.
-pub(super) const SIGN_EXAMPLES: &str = "\
+const SIGN_EXAMPLES: &str = "\
 Examples:
   autoxen sign root.img --key release --expires 365d        root.img.manifest, root.img.manifest.sig
   autoxen sign root.img --key minisign.key --creator me     root.img.manifest, root.img.manifest.minisig
@@ -34,7 +34,7 @@ An image is signed by way of its manifest: name, size, digest, creator, times. A
 manifest.json, which has the digests of its files.";
 
 /// Examples of `verify`.
-pub(super) const VERIFY_EXAMPLES: &str = "\
+const VERIFY_EXAMPLES: &str = "\
 Examples:
   autoxen verify root.img
   autoxen verify root.img --allowed-signers signers --revoked revoked --signer 'release@*'
@@ -59,15 +59,14 @@ pub struct KeyArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key to sign with
-    #[command(after_help = KEY_NEW_EXAMPLES)]
     New(Lazy<KeyNewArgs>),
     /// Print a key's fingerprint, and its line for the file of allowed signers
-    #[command(after_help = KEY_SHOW_EXAMPLES)]
     Show(Lazy<KeyShowArgs>),
 }
 
 /// Arguments of `key new`.
 #[derive(Debug, Args)]
+#[command(after_help = KEY_NEW_EXAMPLES)]
 pub struct KeyNewArgs {
     /// Where the key goes; the public one gets `.pub` behind
     #[arg(short, long, value_name = "FILE", default_value = "signing-key")]
@@ -96,6 +95,7 @@ pub struct PassphraseArgs {
 
 /// Arguments of `key show`.
 #[derive(Debug, Args)]
+#[command(after_help = KEY_SHOW_EXAMPLES)]
 pub struct KeyShowArgs {
     /// A public or secret key of OpenSSH or minisign
     #[arg(value_name = "KEY")]
@@ -110,6 +110,7 @@ pub struct KeyShowArgs {
 
 /// Arguments of `sign`.
 #[derive(Debug, Args)]
+#[command(after_help = SIGN_EXAMPLES)]
 pub struct SignArgs {
     /// An image, or the directory that `prepare` made
     #[arg(value_name = "IMAGE|BUNDLE")]
@@ -150,6 +151,7 @@ pub struct SignersArgs {
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
 pub struct VerifyArgs {
     /// An image, or the directory that `prepare` made
     #[arg(value_name = "IMAGE|BUNDLE")]

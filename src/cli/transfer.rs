@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::build::Format;
 
-pub(super) const IMPORT_EXAMPLES: &str = "\
+const IMPORT_EXAMPLES: &str = "\
 Examples:
   autoxen image import root.img:/ overlay.tar.zst
   ssh host tar -C /etc --xattrs --xattrs-include='*' -c . | autoxen image import disk.img#2:/etc
@@ -32,7 +32,7 @@ JSON: one object with `image`, `path`, `entries`, `guard` (`journal` or `undo`) 
 
 Exit status: 0 done; 2 failed, and nothing has changed; 130 interrupted.";
 
-pub(super) const EXPORT_EXAMPLES: &str = "\
+const EXPORT_EXAMPLES: &str = "\
 Examples:
   autoxen image export root.img -o root.tar.zst
   autoxen image export disk.img#2:/home | ssh host tar -C /srv/home --xattrs --xattrs-include='*' --acls -xp
@@ -54,6 +54,7 @@ Exit status: 0 done; 2 failed; 130 interrupted. OUT is as it was then.";
 
 /// Arguments of `image import`.
 #[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
 pub struct ImageImportArgs {
     /// The directory to import into; an image alone stands for its root directory
     #[arg(value_name = "IMAGE[#PARTITION][:DIR]")]
@@ -80,6 +81,7 @@ pub struct ImageImportArgs {
 
 /// Arguments of `image export`.
 #[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
 pub struct ImageExportArgs {
     /// The directory or file to export; an image alone stands for its root directory
     #[arg(value_name = "IMAGE[#PARTITION][:PATH]")]
