@@ -118,10 +118,10 @@ fn a_signal_among_many_bundles_leaves_whole_ones_alone() {
     let left = bundles();
     let said = crate::site::text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
-    assert_eq!(
-        said,
-        format!("error: interrupted; bundles that are whole, in `all`: {}\n", left.len())
-    );
+    // The first of them may have had notes to tell.
+    let expected =
+        format!("error: interrupted; bundles that are whole, in `all`: {}\n", left.len());
+    assert!(said.ends_with(&expected), "{said}");
     assert!(left.len() < 300 && left.iter().all(|name| !name.starts_with('.')), "{left:?}");
     for name in &left {
         assert!(site.path("all").join(name).join("manifest.json").exists(), "{name}");

@@ -97,7 +97,7 @@ fn counting_anew_after_a_replay_reads_each_descriptor_block_once() {
     assert!(fs.needs_recovery());
     counted.read.take();
     fs.begin(NOW).expect("it can be edited");
-    // And one block for the orphans, or two.
+    // One of the 16 may have been read to open it, and is kept; and there is one block for the orphans, or two.
     let read = counted.read.get();
-    assert!((16..=20).contains(&(read / 1024)), "{read} bytes");
+    assert!((15..=20).contains(&(read / 1024)), "{read} bytes");
 }
