@@ -43,8 +43,8 @@ pub struct Written {
 /// Write the disk `from` into `to`, whose contents are lost. It is not synced.
 ///
 /// # Errors
-/// [`Error::HostFull`], [`Error::Stopped`], errors of reading `from`. `to` is no image then.
-/// [`Error::Unsupported`] for a disk that is too large for clusters of that length.
+/// [`Error::HostFull`](crate::Error::HostFull), [`Error::Stopped`](crate::Error::Stopped), errors of reading `from`. `to` is no
+/// image then. [`Error::Unsupported`](crate::Error::Unsupported) for a disk that is too large for clusters of that length.
 pub fn write(
     from: &dyn Storage,
     to: &File,
