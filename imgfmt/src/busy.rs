@@ -27,6 +27,8 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 
+use crate::host;
+
 /// What the caller is going to do with the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
@@ -119,8 +121,7 @@ fn is_held(file: &File, byte: i64) -> bool {
 /// Whether the host makes record locks of flock(2): NFS and CIFS do.
 fn keeps_flock_as_record(file: &File) -> bool {
     const NETWORK: [u64; 3] = [0x6969, 0xff53_4d42, 0xfe53_4d42];
-    let kind = rustix::fs::fstatfs(file).ok().and_then(|host| u64::try_from(host.f_type).ok());
-    kind.is_some_and(|kind| NETWORK.contains(&kind))
+    host::file_system(file).is_some_and(|kind| NETWORK.contains(&kind))
 }
 
 /// (major, minor) as the kernel knows the file system. On btrfs and overlayfs it is not what `stat` says.

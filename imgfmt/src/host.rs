@@ -38,3 +38,8 @@ pub(crate) fn write_error(file: &File, what: &str, error: io::Error) -> Error {
         Error::io(format!("{}: {what}", name(file)), error)
     }
 }
+
+/// What file system `file` lies on: `f_type` of statfs(2).
+pub(crate) fn file_system(file: &File) -> Option<u64> {
+    rustix::fs::fstatfs(file).ok().and_then(|host| u64::try_from(host.f_type).ok())
+}

@@ -132,13 +132,9 @@ impl Image {
         self.file.metadata()
     }
 
-    /// What file system of the host it lies on: `f_type` of statfs(2).
-    ///
-    /// # Errors
-    /// Those of the host.
-    pub fn file_system(&self) -> io::Result<u64> {
-        let found = rustix::fs::fstatfs(self.file())?;
-        u64::try_from(found.f_type).map_err(|_| io::ErrorKind::Unsupported.into())
+    /// What file system of the host it lies on: `f_type` of statfs(2), where the host says so.
+    pub fn file_system(&self) -> Option<u64> {
+        host::file_system(&self.file)
     }
 
     /// The bytes in order, from the first, for a digest or a copy.

@@ -170,10 +170,7 @@ fn punch(file: &File, holes: &[Range<u64>]) {
 fn copies_on_write(file: &File) -> bool {
     // f_type of btrfs, bcachefs and zfs.
     const REWRITERS: [u64; 3] = [0x9123_683e, 0xca45_1a4e, 0x2fc1_2fc1];
-    rustix::fs::fstatfs(file)
-        .ok()
-        .and_then(|host| u64::try_from(host.f_type).ok())
-        .is_some_and(|kind| REWRITERS.contains(&kind))
+    host::file_system(file).is_some_and(|kind| REWRITERS.contains(&kind))
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {

@@ -7,11 +7,10 @@ use std::thread;
 
 use imgfmt::Storage;
 
-use super::provenance::unread;
+use super::provenance::sound;
 use crate::digest::tree::Leaves;
 use crate::facts::stock::Stock;
-use crate::facts::words::{about, hint};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::interrupt;
 use crate::progress::Progress;
 
@@ -54,12 +53,7 @@ pub fn hashed<T>(
         };
         (outcome, leaves)
     });
-    let outcome = outcome?;
-    interrupt::check()?;
-    let leaves = leaves.map_err(|e| unread(image.path(), &e))?;
-    let unchanged = image.check_unchanged();
-    unchanged.map_err(|e| Failure::new(about(image.path(), &e)).any_hint(hint(&e)))?;
-    Ok((outcome, leaves))
+    Ok((outcome?, sound(image, leaves)?))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! A stock image as it will be, without a byte of it written: what the edits change is laid over what is read.
+//! A stock image as it will be, without a byte of it written: what the edits change is laid over what is read. It tells of no
+//! holes, since an edit may lie in one.
 
 use std::io;
-use std::ops::Range;
 
 use imgfmt::Storage;
 use imgfmt::qcow2::Layer;
@@ -25,10 +25,5 @@ impl Storage for Preview<'_> {
             write.show(offset, buf);
         }
         Ok(())
-    }
-
-    /// All of it: an edit may lie in a hole.
-    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
-        Ok((offset < self.len()).then(|| offset..self.len()))
     }
 }

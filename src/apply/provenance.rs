@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use imgfmt::Storage;
 use imgfmt::storage::OpenFile;
+use imgfmt::{Image, Storage};
 
 use crate::bundle::Staging;
-use crate::digest::tree::{self, Digest};
+use crate::digest::tree::{self, Digest, Leaves};
 use crate::facts::gather::Gathered;
 use crate::facts::stock::Stock;
 use crate::facts::words::{about, hint};
@@ -43,7 +43,7 @@ pub fn origins(
         let vouched = stock.vouched.clone();
         let mut origin = Origin { sha256: stock.sha256.clone(), digest: None, vouched };
         if stock.is_unpacked() {
-            origin.digest = of_stock(stock, path, digests, progress)?;
+            origin.digest = of_stock(stock, digests, progress)?;
         }
         origins.insert(path.clone(), origin);
     }
@@ -62,19 +62,14 @@ pub fn complete(
 ) -> Result<()> {
     for (path, stock) in &gathered.stock {
         if let Some(origin) = origins.get_mut(path).filter(|origin| origin.digest.is_none()) {
-            origin.digest = of_stock(stock, path, digests, progress)?;
+            origin.digest = of_stock(stock, digests, progress)?;
         }
     }
     Ok(())
 }
 
 /// The digest of a stock file that nobody wrote to meanwhile, as far as that can be told.
-fn of_stock(
-    stock: &Stock,
-    path: &Path,
-    digests: bool,
-    progress: Progress,
-) -> Result<Option<Digest>> {
+fn of_stock(stock: &Stock, digests: bool, progress: Progress) -> Result<Option<Digest>> {
     if let Some(vouched) = &stock.vouched {
         return Ok(Some(vouched.manifest.digest));
     }
@@ -88,10 +83,16 @@ fn of_stock(
         bar.get_or_init(|| progress.bar("digest")).set(done, file.len());
         interrupt::check_io()
     });
+    Ok(Some(sound(file, leaves)?.digest()))
+}
+
+/// The leaves of an image, where they could be made and nobody wrote to it meanwhile.
+pub(super) fn sound(image: &Image, leaves: io::Result<Arc<Leaves>>) -> Result<Arc<Leaves>> {
     interrupt::check()?;
+    let path = image.path();
     let leaves = leaves.map_err(|e| unread(path, &e))?;
-    file.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
-    Ok(Some(leaves.digest()))
+    image.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
+    Ok(leaves)
 }
 
 /// The files of the bundle in the making, by their names. The digests of some are `known`.

@@ -113,7 +113,7 @@ impl Remembered {
 pub(super) fn serves(image: &Image) -> bool {
     // f_type of ext2, ext3 and ext4, of xfs and of btrfs.
     const KNOWN: [u64; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
-    image.file_system().is_ok_and(|kind| KNOWN.contains(&kind))
+    image.file_system().is_some_and(|kind| KNOWN.contains(&kind))
 }
 
 /// Whether nobody has changed the image for a while.

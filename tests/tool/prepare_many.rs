@@ -94,7 +94,7 @@ fn two_jobs_of_one_name_are_refused_before_anything_is_made() {
 }
 
 #[test]
-fn an_image_that_was_hashed_is_not_read_again_and_one_that_changed_is() {
+fn nothing_is_remembered_of_an_image_that_is_young() {
     let site = Site::new();
     jobs(&site, &["a"]);
     let digest = |output: std::process::Output| {

@@ -1,8 +1,8 @@
 //! What a file system that is only read has been seen to hold: an image does not change while it is open, and whoever walks
 //! through a tree by paths asks for the same directories over and over.
 //!
-//! Kept are inodes, the names of directories that were listed, and the blocks of group descriptors and inode tables that were
-//! read last. Nothing is kept of an edit, which sees its own changes.
+//! Kept are inodes, the names of directories that were listed, and a few blocks that were read last: of group descriptors and
+//! inode tables, and those that an edit asks for and has not changed. Nothing is kept of what an edit changes.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -75,7 +75,7 @@ impl Recall {
         }
     }
 
-    /// The bytes of a block of a table, read by `read` where they are not at hand.
+    /// The bytes of a block, read by `read` where they are not at hand.
     pub(crate) fn block(
         &self,
         block: BlockNr,
