@@ -12,6 +12,7 @@ mod lazy;
 mod run;
 mod sign;
 mod transfer;
+mod typed;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub use sign::{
     KeyArgs, KeyCommand, KeyNewArgs, KeyShowArgs, PassphraseArgs, SignArgs, SignersArgs, VerifyArgs,
 };
 pub use transfer::{Compress, ImageExportArgs, ImageImportArgs};
+pub use typed::{ScriptReader, parse};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -116,15 +118,23 @@ are edited one after another. After an interruption the same command finishes th
     arg_required_else_help = true
 )]
 pub struct Cli {
+    /// What any verb may be told
+    #[command(flatten)]
+    pub every: EveryArgs,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What any verb may be told.
+#[derive(Debug, Args)]
+pub struct EveryArgs {
     /// When to colour messages
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
     /// How to show the progress of long work, on standard error
     #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
     pub progress: ProgressFormat,
-    /// What to do
-    #[command(subcommand)]
-    pub command: Command,
 }
 
 /// The whole command line with all arguments of all verbs, for what tells of them.

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use autoxen::cli::{Cli, Command};
+use autoxen::cli::{self, Command};
 use autoxen::commands::{
     check, collect, completions, create, destroy, domain, image, key, list, man, plan, policy,
     prepare, run, sign, verify, wait,
@@ -13,12 +13,11 @@ use autoxen::failure::Failure;
 use autoxen::interrupt;
 use autoxen::progress;
 use autoxen::report::Talk;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let talk = Talk::new(cli.color);
-    progress::install(cli.progress);
+    let cli = cli::parse();
+    let talk = Talk::new(cli.every.color);
+    progress::install(cli.every.progress);
     interrupt::install();
     let result = match &cli.command {
         Command::Check(args) => check::run(args, talk),

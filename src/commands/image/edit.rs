@@ -6,12 +6,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
 
 use super::places;
 use super::session::{self, Write};
 use super::verbs::{self, Said};
-use crate::cli::{EditArgs, EditVerb, ScriptLine};
+use crate::cli::{EditArgs, EditVerb, ScriptReader};
 use crate::failure::{Failure, Result, plain};
 use crate::inside::address::Naming;
 use crate::inside::script::{self, Line, at_line};
@@ -32,14 +31,12 @@ pub(super) fn run(args: &EditArgs, talk: Talk) -> Result<ExitCode> {
         None => "standard input".to_owned(),
     };
     let text = read(args.file.as_deref(), &name)?;
-    let mut described = ScriptLine::command();
+    let mut reader = ScriptReader::default();
     let mut commands: Vec<(usize, EditVerb)> = Vec::new();
     for Line { number, words } in script::lines(&text, &name)? {
-        let line = described
-            .try_get_matches_from_mut(words)
-            .and_then(|mut matches| ScriptLine::from_arg_matches_mut(&mut matches))
-            .map_err(|e| at_line(Failure::new(meaning(&e)), &name, number))?;
-        commands.push((number, line.verb));
+        let verb =
+            reader.read(words).map_err(|e| at_line(Failure::new(meaning(&e)), &name, number))?;
+        commands.push((number, verb));
     }
     let write = match (args.dry_run, args.no_sync) {
         (true, _) => Write::Forget,
