@@ -23,7 +23,7 @@ enum Stop {
 /// Print the files.
 pub(super) fn run(args: &CatArgs, talk: Talk) -> Result<ExitCode> {
     let mut is_whole = true;
-    let mut out = io::BufWriter::with_capacity(256 << 10, io::stdout().lock());
+    let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
     for (image, paths) in places::by_image(&args.places)? {
         let stop = session::read(&image, |tree| {
             for path in paths {
