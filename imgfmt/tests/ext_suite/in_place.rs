@@ -189,9 +189,9 @@ fn without_a_journal_an_undo_file_guards_the_edit_and_goes() {
 
 #[test]
 fn an_edit_larger_than_the_log_is_refused_with_both_numbers() {
-    let image = image(&("-t ext3 -b 1024 -J size=1", 16_384, 0, ""));
+    let image = image(&("-t ext3 -b 1024 -I 1024 -J size=1", 16_384, 0, ""));
     let before = image.bytes();
-    // A directory for each inode: more than 1,023 blocks, which the ring of 1,024 with its superblock has.
+    // A block for each inode: more than 1,023 blocks, which the ring of 1,024 with its superblock has.
     let error = image
         .edit_in_place(|tx| (0..1100).try_for_each(|i| tx.create_dir(format!("/dir-{i}"))))
         .expect_err("it is too large");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use imgfmt::ext::Transaction;
-use imgfmt::{Error, Result};
+use imgfmt::{Error, InPlace, Result};
 
 use crate::in_place::{edit_of, image, prepare};
 use crate::support::{TestImage, run_ok};
@@ -77,12 +77,11 @@ fn a_log_need_not_begin_at_its_second_block() {
     }
 }
 
-/// `count` directories, and files of which each has an inode in a block of its own.
+/// `count` directories, and as many old files, of all of which each has an inode in a block of its own.
 fn blocks(count: usize, files: usize) -> impl Fn(&mut Transaction<'_>) -> Result<()> {
     move |tx| {
         (0..count).try_for_each(|i| tx.create_dir(format!("/dir-{i}")))?;
-        // 128 bytes an inode: eight in a block.
-        (0..files).try_for_each(|i| tx.set_mode(format!("/files/{:03}", 8 * i), 0o600))
+        (0..files).try_for_each(|i| tx.set_mode(format!("/files/{i:03}"), 0o600))
     }
 }
 
@@ -93,7 +92,7 @@ fn a_log_is_filled_to_its_last_block_and_not_one_further() {
     for i in 0..100 {
         fs::write(from.path().join(format!("files/{i:03}")), "").expect("a file");
     }
-    let image = TestImage::populated("-t ext3 -b 1024 -I 128 -J size=1", 16_384, 0, from.path());
+    let image = TestImage::populated("-t ext3 -b 1024 -I 1024 -J size=1", 16_384, 0, from.path());
     let bytes = image.bytes();
     let log_blocks = |count, files| match edit_of(&bytes, 0, blocks(count, files)) {
         Ok(edit) => Some(edit.log_blocks()),
@@ -225,4 +224,42 @@ fn a_log_that_lies_on_metadata_is_not_written() {
         assert!(error.ends_with("tables of group 1"), "{error}");
         assert!(image.bytes() == before);
     }
+}
+
+/// The numbers of the blocks of 1 KiB that each step of an edit writes to.
+fn written(edit: &InPlace) -> Vec<Vec<u64>> {
+    edit.steps().map(|step| step.ranges().map(|(offset, _)| offset / 1024).collect()).collect()
+}
+
+#[test]
+fn blocks_that_were_free_have_no_copy_in_the_log() {
+    let image = image(&("-t ext4 -b 1024 -J size=1", 8192, 0, ""));
+    let copy = image.twin();
+    let edit = copy.edit_in_place(|tx| tx.create_dir("/new")).expect("it is edited");
+    let [new] = blocks_of(&copy, Path::new("/new"))[..] else { panic!("a directory of one block") };
+    let steps = written(&edit);
+    let [prepare, _, homes, _, flag] = &steps[..] else { panic!("five steps: {steps:?}") };
+    assert!(prepare.contains(&new) && !homes.contains(&new), "{steps:?}");
+    // The superblock: its flag on, then off with what is free.
+    let superblock = steps.iter().filter(|step| step.contains(&1)).count();
+    assert!(superblock == 2 && !homes.contains(&1) && flag == &[1], "{steps:?}");
+    // Bitmaps, descriptors, an inode or two, the root directory: copies, a descriptor and a commit.
+    assert_eq!(edit.log_blocks() as usize, homes.len() + 2);
+    copy.fsck();
+}
+
+#[test]
+fn a_block_that_is_marked_free_by_mistake_goes_through_the_log() {
+    let image = image(&("-t ext4 -b 1024 -J size=1 -O ^metadata_csum", 8192, 0, ""));
+    let [etc] = blocks_of(&image, Path::new("/etc"))[..] else {
+        panic!("a directory of one block")
+    };
+    let path = image.path();
+    let path = path.to_str().expect("plain");
+    run_ok("debugfs", &["-w", "-R", &format!("freeb {etc}"), path]);
+    // An empty file needs no block: nobody takes this one.
+    let edit = edit_of(&image.bytes(), 0, |tx| tx.write("/etc/empty", "")).expect("it is edited");
+    let steps = written(&edit);
+    let [prepare, _, homes, _, _] = &steps[..] else { panic!("five steps: {steps:?}") };
+    assert!(homes.contains(&etc) && !prepare.contains(&etc), "{etc}: {steps:?}");
 }

@@ -10,9 +10,15 @@
 //! 4  the journal's superblock: the log begins                   before or after: one sector, the point of no return
 //! 5  changed blocks to their homes                              after: the log is replayed
 //! 6  the journal's superblock: the log is empty                 after, replayed or not
-//! 7  needs_recovery off                                         after
+//! 7  needs_recovery off; how much is free, in the superblock    after
 //! ```
-//! Where the superblock counts more groups than before, step 5 is two: it goes home behind all others.
+//! A block that was free before needs no copy in the log, be it of a file or of a directory: it is written in step 3
+//! ([`super::fresh`]). Neither does the superblock, where all that changes of it is how much is free, and when it was written:
+//! descriptors say the first, too, and as long as the mark is on everybody counts them anew, as after a crash of the kernel,
+//! which keeps these numbers right at unmount alone. Together that is a third of what an edit of few blocks would write else.
+//! Where anything else of the superblock changes, it goes through the log and home in step 5; where it counts more groups
+//! than before, that step is two, and it goes home behind all others.
+//!
 //! Steps 1 and 2 are there only where the log has to be replayed. Where it holds fast commits, step 2 leaves them
 //! ([`super::old_log`]): what they change goes through the log with the edit.
 //!
@@ -38,6 +44,7 @@ use std::collections::BTreeMap;
 use zerocopy::IntoBytes;
 
 use super::format::Format;
+use super::fresh;
 use super::log::{Map, held, map_blocks, superblock_location};
 use super::old_log::OldLog;
 use crate::Storage;
@@ -49,7 +56,6 @@ use crate::ext::feature::Incompat;
 use crate::ext::fs::Fs;
 use crate::ext::nr::BlockNr;
 use crate::ext::ondisk::superblock::{OFFSET, Superblock};
-use crate::ext::space::bitmap;
 use crate::ext::space::group;
 use crate::in_place::InPlace;
 
@@ -67,6 +73,18 @@ pub(crate) struct Commit<'e, 'i> {
     pub(crate) now: i64,
     /// Whether the superblock goes home last, behind a sync: where it counts more groups, those have to be there.
     pub(crate) superblock_last: bool,
+}
+
+/// The superblock's way to its home.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Through the log, then with the others.
+    Logged,
+    /// Through the log, then behind all others.
+    LoggedLast,
+    /// In step 7 alone. It differs in what descriptors say as well: should the mark of step 3 stay on, whoever sees it counts
+    /// anew. The kernel logs no such change either.
+    Unlogged,
 }
 
 /// The log that takes the transaction: empty, or emptied by then.
@@ -91,11 +109,15 @@ impl Commit<'_, '_> {
     pub(crate) fn steps(&mut self) -> Result<InPlace> {
         self.check_sectors()?;
         let mut log = self.log()?;
-        self.log_overwrites()?;
+        fresh::sort(self.fs, &mut self.meta, &mut self.data)?;
         let has_fast = self.take_fast_commits(&mut log);
-        self.check_apart(&log, has_fast)?;
+        let superblock = self.superblock_way();
+        self.check_apart(&log, has_fast, superblock)?;
         let state = self.home_state()?;
-        self.put_superblock(state);
+        match superblock {
+            Way::Unlogged => drop(self.meta.remove(&self.fs.geometry().superblock_block())),
+            Way::Logged | Way::LoggedLast => self.put_superblock(state),
+        }
 
         let (first, sequence) = (log.format.first, log.format.sequence);
         let copies: Vec<_> = self.meta.iter().map(|(home, bytes)| (home.0, &bytes[..])).collect();
@@ -118,7 +140,7 @@ impl Commit<'_, '_> {
         steps.push(prepare);
         let next = sequence.wrapping_add(1);
         steps.push(self.journal_step(&log, log.format.started(log.empty.clone(), first, sequence)));
-        let superblock_home = self.take_superblock();
+        let superblock_home = self.take_superblock(superblock);
         let mut homes = Changes::new();
         for (home, bytes) in std::mem::take(&mut self.meta) {
             homes.insert(self.offset(home), bytes);
@@ -170,37 +192,6 @@ impl Commit<'_, '_> {
         Ok(Log { at, empty, format, map, old })
     }
 
-    /// A block that was in use must not change before the commit: if file data goes into any, that goes through the log
-    /// too.
-    fn log_overwrites(&mut self) -> Result<()> {
-        let block_size = self.fs.geometry().block_size;
-        let mut over = Vec::new();
-        let mut held = None;
-        for (&start, bytes) in &self.data {
-            let count = (bytes.len() / block_size) as u64;
-            for block in (start.0..start.0 + count).map(BlockNr) {
-                let (group, index) = self.fs.geometry().group_of(block)?;
-                // Runs of blocks lie in one group, or in few.
-                let bits = match held.take() {
-                    Some((of, bits)) if of == group => bits,
-                    _ => bitmap::blocks(self.fs, &group::read(self.fs, group)?)?,
-                };
-                let (_, bits) = held.insert((group, bits));
-                if bitmap::get(bits, index) {
-                    over.push(start);
-                    break;
-                }
-            }
-        }
-        for start in over {
-            let bytes = self.data.remove(&start).expect("it was found there");
-            for (block, bytes) in (start.0..).zip(bytes.chunks_exact(block_size)) {
-                self.meta.insert(BlockNr(block), bytes.to_vec());
-            }
-        }
-        Ok(())
-    }
-
     /// What fast commits change becomes part of the edit. Returns whether they change anything.
     fn take_fast_commits(&mut self, log: &mut Log) -> bool {
         let block_size = self.fs.geometry().block_size as u64;
@@ -220,9 +211,10 @@ impl Commit<'_, '_> {
 
     /// The log must have room, and nothing that is changed may be of the journal. With fast commits one block more is
     /// needed, in which no transaction begins.
-    fn check_apart(&self, log: &Log, has_fast: bool) -> Result<()> {
+    fn check_apart(&self, log: &Log, has_fast: bool, superblock: Way) -> Result<()> {
         let block_size = self.fs.geometry().block_size;
-        let needed = log.format.blocks_for(self.meta.len(), block_size) + usize::from(has_fast);
+        let copies = self.meta.len() - usize::from(superblock == Way::Unlogged);
+        let needed = log.format.blocks_for(copies, block_size) + usize::from(has_fast);
         let room = log.format.room();
         if u32::try_from(needed).is_ok_and(|needed| needed > room) || needed > u32::MAX as usize {
             return Err(Error::NoSpace(format!(
@@ -264,6 +256,19 @@ impl Commit<'_, '_> {
         self.fs.superblock().clone()
     }
 
+    /// Which way the superblock takes.
+    fn superblock_way(&self) -> Way {
+        if self.superblock_last {
+            return Way::LoggedLast;
+        }
+        // A transaction has a copy of something.
+        let is_alone = self.meta.len() == 1;
+        match self.superblock.differs_in_counts_alone(&self.old_superblock()) && !is_alone {
+            true => Way::Unlogged,
+            false => Way::Logged,
+        }
+    }
+
     /// In the log and at home the superblock has `needs_recovery` on, as the kernel's copies have.
     fn put_superblock(&mut self, state: Option<u32>) {
         let geometry = self.fs.geometry();
@@ -283,9 +288,9 @@ impl Commit<'_, '_> {
     }
 
     /// The superblock's way home, where that is a step of its own.
-    fn take_superblock(&mut self) -> Option<Changes> {
+    fn take_superblock(&mut self, way: Way) -> Option<Changes> {
         let block = self.fs.geometry().superblock_block();
-        let bytes = self.superblock_last.then(|| self.meta.remove(&block)).flatten()?;
+        let bytes = (way == Way::LoggedLast).then(|| self.meta.remove(&block)).flatten()?;
         let mut step = Changes::new();
         step.insert(self.offset(block), bytes);
         Some(step)

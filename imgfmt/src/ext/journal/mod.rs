@@ -21,6 +21,7 @@ mod fast_commit;
 mod fast_commit_map;
 mod fast_commit_replay;
 mod format;
+mod fresh;
 mod log;
 mod old_log;
 mod recovery;

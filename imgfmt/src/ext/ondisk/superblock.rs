@@ -151,6 +151,18 @@ impl Superblock {
         self.error_records = home.error_records;
     }
 
+    /// Whether this is `other` but for what descriptors say as well, how much is free, and for the time of the last write: the
+    /// kernel keeps these right at unmount alone, and counts anew after a crash.
+    pub(crate) fn differs_in_counts_alone(&self, other: &Self) -> bool {
+        let mut same = other.clone();
+        same.free_blocks_count_lo = self.free_blocks_count_lo;
+        same.free_blocks_count_hi = self.free_blocks_count_hi;
+        same.free_inodes_count = self.free_inodes_count;
+        (same.wtime, same.wtime_hi) = (self.wtime, self.wtime_hi);
+        same.checksum = self.checksum;
+        same.as_bytes() == self.as_bytes()
+    }
+
     /// Time of the last mount, in Unix seconds; 0 where there was none.
     pub(crate) fn mtime(&self) -> i64 {
         i64::from(self.mtime.get()) | i64::from(self.times_hi[0]) << 32
