@@ -8,7 +8,7 @@ use std::thread;
 use imgfmt::Storage;
 
 use super::provenance::sound;
-use crate::digest::tree::Leaves;
+use crate::digest::nodes::Nodes;
 use crate::facts::stock::Stock;
 use crate::failure::Result;
 use crate::interrupt;
@@ -27,7 +27,7 @@ pub fn hashed<T>(
     stock: &Stock,
     progress: Progress,
     work: impl FnOnce() -> Result<T>,
-) -> Result<(T, Arc<Leaves>)> {
+) -> Result<(T, Arc<dyn Nodes>)> {
     let image = stock.file();
     let state = AtomicU8::new(UNDER_WAY);
     let bar = OnceLock::new();
@@ -40,20 +40,20 @@ pub fn hashed<T>(
         }
         interrupt::check_io()
     };
-    let hash = || stock.known.leaves(image, &step);
-    let (outcome, leaves) = thread::scope(|scope| {
+    let hash = || stock.known.tree(image, &step);
+    let (outcome, tree) = thread::scope(|scope| {
         let hashing = thread::Builder::new().name("digest".into()).spawn_scoped(scope, hash);
         let outcome = work();
         let now = if outcome.is_ok() { DONE } else { FAILED };
         state.store(now, Ordering::Relaxed);
-        let leaves = match hashing {
+        let tree = match hashing {
             Ok(hashing) => hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
             // Where the host gives no more threads, one does it all.
             Err(_) => hash(),
         };
-        (outcome, leaves)
+        (outcome, tree)
     });
-    Ok((outcome?, sound(image, leaves)?))
+    Ok((outcome?, sound(image, tree)?))
 }
 
 #[cfg(test)]
@@ -78,8 +78,8 @@ mod tests {
         file.set_modified(UNIX_EPOCH).unwrap();
         let stock = || Stock::of_raw(Image::open(&path).unwrap());
         let quiet = Progress::new(true);
-        let (done, leaves) = hashed(&stock(), quiet, || Ok(5)).unwrap();
-        assert_eq!((done, leaves.digest()), (5, tree::of(&file, 4096, &|_| Ok(())).unwrap()));
+        let (done, hashed_tree) = hashed(&stock(), quiet, || Ok(5)).unwrap();
+        assert_eq!((done, hashed_tree.digest()), (5, tree::of(&file, 4096, &|_| Ok(())).unwrap()));
         let error = hashed(&stock(), quiet, || Err::<(), _>(Failure::new("no room"))).unwrap_err();
         assert_eq!(error.to_string(), "no room");
         let changes = || {

@@ -18,7 +18,7 @@ use super::preview::Preview;
 use super::provenance::unread;
 use super::verify::{self, Edited, Finished};
 use crate::bundle::Staging;
-use crate::digest::tree::{Digest, Leaves};
+use crate::digest::tree::Digest;
 use crate::domain::value::FileName;
 use crate::domain::xl::DiskFormat;
 use crate::facts::gather::Gathered;
@@ -151,8 +151,8 @@ impl Maker<'_> {
                 if !*digests || stock.is_unpacked() {
                     return work();
                 }
-                let (made, leaves) = beside::hashed(stock, *progress, work)?;
-                let digest = of_copy(&leaves, stock, edits).map_err(|e| unread(&named, &e))?;
+                let (made, _) = beside::hashed(stock, *progress, work)?;
+                let digest = of_copy(stock, edits).map_err(|e| unread(&named, &e))?;
                 stock.disk.check_unchanged().map_err(|e| failure(&stock.path, &e))?;
                 return Ok(Made { digest: Some(digest), ..made });
             }
@@ -183,16 +183,15 @@ fn finish(to: &Path, named: &Path, edits: &DiskEdits<'_>, now: i64, how: How) ->
     Ok(Made { len, how, digest: None, guard: None, volumes })
 }
 
-/// The digest of the edited copy of an image that has these leaves. The image is in memory already, and a copy that shares its
-/// blocks is not.
-fn of_copy(leaves: &Leaves, stock: &Stock, edits: &DiskEdits<'_>) -> io::Result<Digest> {
+/// The digest of the edited copy of an image. The image is in memory already, and a copy that shares its blocks is not.
+fn of_copy(stock: &Stock, edits: &DiskEdits<'_>) -> io::Result<Digest> {
     let write = edits.changes.as_ref().map(|changes| &*changes.write);
     let preview = Preview { stock: &stock.disk, write };
-    let changes = edits.changes.iter().flat_map(|changes| match &*changes.write {
-        Write::Copy(bytes) => Some(bytes.ranges()),
-        Write::InPlace(_) => None,
-    });
-    Ok(leaves.of_copy(&preview, changes.flatten())?.digest())
+    let changed = match write {
+        Some(Write::Copy(bytes)) => bytes.ranges().collect(),
+        Some(Write::InPlace(_)) | None => Vec::new(),
+    };
+    stock.known.of_copy(stock.file(), &preview, &changed)
 }
 
 /// Lay a disk over its image, with the edits on top.

@@ -10,7 +10,8 @@ use imgfmt::storage::OpenFile;
 use imgfmt::{Image, Storage};
 
 use crate::bundle::Staging;
-use crate::digest::tree::{self, Digest, Leaves};
+use crate::digest::nodes::Nodes;
+use crate::digest::tree::{self, Digest};
 use crate::facts::gather::Gathered;
 use crate::facts::stock::Stock;
 use crate::facts::words::{about, hint};
@@ -79,20 +80,20 @@ fn of_stock(stock: &Stock, digests: bool, progress: Progress) -> Result<Option<D
     }
     let file = stock.file();
     let bar = OnceLock::new();
-    let leaves = stock.known.leaves(file, &|done| {
+    let tree = stock.known.tree(file, &|done| {
         bar.get_or_init(|| progress.bar("digest")).set(done, file.len());
         interrupt::check_io()
     });
-    Ok(Some(sound(file, leaves)?.digest()))
+    Ok(Some(sound(file, tree)?.digest()))
 }
 
-/// The leaves of an image, where they could be made and nobody wrote to it meanwhile.
-pub(super) fn sound(image: &Image, leaves: io::Result<Arc<Leaves>>) -> Result<Arc<Leaves>> {
+/// The tree of an image, where it could be made and nobody wrote to the image meanwhile.
+pub(super) fn sound(image: &Image, tree: io::Result<Arc<dyn Nodes>>) -> Result<Arc<dyn Nodes>> {
     interrupt::check()?;
     let path = image.path();
-    let leaves = leaves.map_err(|e| unread(path, &e))?;
+    let tree = tree.map_err(|e| unread(path, &e))?;
     image.check_unchanged().map_err(|e| Failure::new(about(path, &e)).any_hint(hint(&e)))?;
-    Ok(leaves)
+    Ok(tree)
 }
 
 /// The files of the bundle in the making, by their names. The digests of some are `known`.

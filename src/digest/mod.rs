@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod nodes;
 mod pieces;
+pub mod shape;
 pub mod tree;
 
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! The leaves of a file: SHA-256 of each of its pieces, made by several cores at once. What lies in a hole is not read.
+//! The lowest level of a tree: SHA-256 of each piece of a file, made by several cores at once. What lies in a hole is not read.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -9,39 +9,49 @@ use std::thread;
 use imgfmt::Storage;
 use sha2::{Digest as _, Sha256};
 
-use super::tree::{Leaf, PIECE, Step, ZERO_LEAF, zero_leaf};
+use super::shape::{FANOUT, Hash, PIECE, Shape, ZERO_LEAF};
+use super::tree::Step;
 
-/// Pieces between two joins of the workers: 4 GiB. It bounds the memory for leaves, however long a file says that it is.
-const BATCH: u64 = 4096;
-
-/// Bytes that a worker reads at a time: they stay in the processor's cache, and many workers take little memory.
-const READ: usize = 128 << 10;
+/// Pieces between two joins of the workers: 1 GiB, whole groups. It bounds the memory for hashes, however long a file says
+/// that it is.
+const BATCH: u64 = 128 * FANOUT as u64;
+/// The most pieces that a worker takes at a time, 1 MiB: they are asked for by all workers in turn.
+const RUN: usize = 16;
 /// The stack of a worker, in bytes.
 const STACK: usize = 128 << 10;
 /// The most workers: past that, disks and memory are what is waited for.
 const WORKERS_MAX: usize = 32;
 
-/// Show `leaf` the leaves of `storage` in order, some at a time, with the number of the first.
+/// Show `hashes` those of `storage` in order, many at a time, with the number of the first, which begins a group. Whole groups
+/// of holes may be left out.
 ///
 /// # Errors
 /// Those of [`super::tree::of`].
 pub(super) fn each<S: Storage + Sync>(
     storage: &S,
     step: &Step<'_>,
-    show: &mut dyn FnMut(u64, &[Leaf]),
+    show: &mut dyn FnMut(u64, &[Hash]),
 ) -> io::Result<()> {
     let len = storage.len();
+    let shape = Shape::new(len);
     let pieces = len.div_ceil(PIECE);
     let mut first = 0;
     while first < pieces {
-        let end = pieces.min(first.saturating_add(BATCH));
-        let mut leaves = vec![ZERO_LEAF; usize::try_from(end - first).expect("a batch is small")];
-        if end == pieces && !len.is_multiple_of(PIECE) {
-            *leaves.last_mut().expect("no batch is empty") = zero_leaf(len % PIECE);
-        }
         step(first * PIECE)?;
-        Batch { storage, first, step }.fill(&mut leaves)?;
-        show(first, &leaves);
+        let Some(data) = storage.data_from(first * PIECE)? else { break };
+        first = first.max(data.start / PIECE / FANOUT as u64 * FANOUT as u64);
+        if first >= pieces {
+            break;
+        }
+        let end = pieces.min(first.saturating_add(BATCH));
+        let mut hashes = vec![ZERO_LEAF; usize::try_from(end - first).expect("a batch is small")];
+        if end == pieces {
+            let group = shape.groups(0) - 1;
+            let last = shape.blank(0, group)[shape.width(0, group) - 1];
+            *hashes.last_mut().expect("no batch is empty") = last;
+        }
+        Batch { storage, step }.fill(first, data, &mut hashes)?;
+        show(first, &hashes);
         first = end;
     }
     // Past the end of a file that has become shorter there seem to be only holes.
@@ -51,19 +61,19 @@ pub(super) fn each<S: Storage + Sync>(
     step(len)
 }
 
-/// The leaves of these pieces of `storage`, which are few.
+/// The hashes of these pieces of `storage`, which are few.
 ///
 /// # Errors
 /// Those of the host.
 pub(super) fn some<S: Storage + Sync>(
     storage: &S,
     pieces: BTreeSet<u64>,
-) -> io::Result<Vec<(u64, Leaf)>> {
+) -> io::Result<Vec<(u64, Hash)>> {
     let pieces: Vec<u64> = pieces.into_iter().collect();
     let made = |pieces: &[u64]| {
-        let mut buf = vec![0; READ];
-        let leaf = |nr: &u64| Ok((*nr, leaf(storage, *nr, &mut buf)?));
-        pieces.iter().map(leaf).collect::<io::Result<Vec<_>>>()
+        let mut buf = buffer();
+        let hash = |nr: &u64| Ok((*nr, piece(storage, *nr, &mut buf)?));
+        pieces.iter().map(hash).collect::<io::Result<Vec<_>>>()
     };
     let (here, there) = pieces.split_at(pieces.len().div_ceil(2));
     thread::scope(|scope| {
@@ -83,33 +93,36 @@ pub(super) fn some<S: Storage + Sync>(
 /// Some pieces that follow one another.
 struct Batch<'a, S> {
     storage: &'a S,
-    first: u64,
     step: &'a Step<'a>,
 }
 
 /// What the workers share.
 struct Shared<'a> {
-    /// Leaves that are not given out yet; before them, the number of the first.
-    rest: std::slice::IterMut<'a, Leaf>,
+    /// Hashes that are not given out yet; before them, the number of the first.
+    rest: &'a mut [Hash],
     next: u64,
     /// The run of data found last.
     data: Range<u64>,
     outcome: io::Result<()>,
 }
 
+impl<'a> Shared<'a> {
+    /// The first `count` of those that are left, and their number.
+    fn split(&mut self, count: usize) -> (u64, &'a mut [Hash]) {
+        let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(count);
+        let first = self.next;
+        (self.rest, self.next) = (rest, first + count as u64);
+        (first, taken)
+    }
+}
+
 impl<S: Storage + Sync> Batch<'_, S> {
-    /// Compute those leaves that are not of holes. All are of holes already.
-    fn fill(&self, leaves: &mut [Leaf]) -> io::Result<()> {
-        let start = self.first * PIECE;
-        let Some(data) = self.storage.data_from(start)? else { return Ok(()) };
-        let end = start.saturating_add(leaves.len() as u64 * PIECE);
-        if data.start >= end {
-            return Ok(());
-        }
+    /// Compute those hashes, from piece `first` on, that are not of holes. All are of holes already. The first data from there
+    /// on is `data`.
+    fn fill(&self, first: u64, data: Range<u64>, hashes: &mut [Hash]) -> io::Result<()> {
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let workers = workers.min(leaves.len()).min(WORKERS_MAX);
-        let rest = leaves.iter_mut();
-        let shared = Mutex::new(Shared { rest, next: self.first, data, outcome: Ok(()) });
+        let workers = workers.min(hashes.len().div_ceil(RUN)).min(WORKERS_MAX);
+        let shared = Mutex::new(Shared { rest: hashes, next: first, data, outcome: Ok(()) });
         thread::scope(|scope| {
             for _ in 1..workers {
                 // Where the host gives no more threads, those that there are do it.
@@ -123,15 +136,16 @@ impl<S: Storage + Sync> Batch<'_, S> {
 
     /// Take pieces until there are none.
     fn work(&self, shared: &Mutex<Shared<'_>>) {
-        let mut buf = vec![0; READ];
+        let mut buf = buffer();
         let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let taken = self.take(&mut lock());
             let outcome = match taken {
                 Ok(None) => return,
-                Ok(Some((nr, place))) => {
-                    leaf(self.storage, nr, &mut buf).map(|found| *place = found)
-                }
+                Ok(Some((first, hashes))) => (first..).zip(hashes).try_for_each(|(nr, place)| {
+                    *place = piece(self.storage, nr, &mut buf)?;
+                    Ok(())
+                }),
                 Err(error) => Err(error),
             };
             if let Err(error) = outcome {
@@ -145,35 +159,41 @@ impl<S: Storage + Sync> Batch<'_, S> {
         }
     }
 
-    /// The next piece that is not all hole, and where its leaf goes.
-    fn take<'l>(&self, shared: &mut Shared<'l>) -> io::Result<Option<(u64, &'l mut Leaf)>> {
+    /// The next pieces that are not all hole, and where their hashes go.
+    fn take<'l>(&self, shared: &mut Shared<'l>) -> io::Result<Option<(u64, &'l mut [Hash])>> {
         loop {
-            let Some(leaf) = shared.rest.next() else { return Ok(None) };
-            let nr = shared.next;
-            shared.next += 1;
-            let start = nr * PIECE;
+            if shared.rest.is_empty() {
+                return Ok(None);
+            }
+            let start = shared.next * PIECE;
             if start >= shared.data.end {
                 // Nothing but holes from here on is as data that nobody comes to.
                 let none = u64::MAX..u64::MAX;
                 shared.data = self.storage.data_from(start)?.unwrap_or(none);
             }
-            if shared.data.start < start.saturating_add(PIECE) {
-                (self.step)(start)?;
-                return Ok(Some((nr, leaf)));
+            let at_most =
+                |pieces: u64, most: usize| usize::try_from(pieces).map_or(most, |p| most.min(p));
+            let left = shared.rest.len();
+            let holes = at_most(shared.data.start.saturating_sub(start) / PIECE, left);
+            if holes > 0 {
+                shared.split(holes);
+                continue;
             }
+            (self.step)(start)?;
+            let count = at_most((shared.data.end - start).div_ceil(PIECE), left.min(RUN));
+            return Ok(Some(shared.split(count)));
         }
     }
 }
 
-fn leaf<S: Storage>(storage: &S, nr: u64, buf: &mut [u8]) -> io::Result<Leaf> {
-    let mut digest = Sha256::new();
-    let mut at = nr * PIECE;
-    let end = storage.len().min(at.saturating_add(PIECE));
-    while at < end {
-        let len = usize::try_from(end - at).map_or(buf.len(), |left| left.min(buf.len()));
-        storage.read_at(at, &mut buf[..len])?;
-        digest.update(&buf[..len]);
-        at += len as u64;
-    }
-    Ok(digest.finalize().into())
+/// Room for a piece.
+fn buffer() -> Vec<u8> {
+    vec![0; usize::try_from(PIECE).expect("64 KiB")]
+}
+
+fn piece<S: Storage>(storage: &S, nr: u64, buf: &mut [u8]) -> io::Result<Hash> {
+    let start = nr * PIECE;
+    let len = usize::try_from((storage.len() - start).min(PIECE)).expect("64 KiB");
+    storage.read_at(start, &mut buf[..len])?;
+    Ok(Sha256::digest(&buf[..len]).into())
 }

@@ -6,22 +6,24 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use imgfmt::Image;
+use imgfmt::{Image, Storage};
 
 use super::remembered::{self, Remembered};
-use crate::digest::tree::{Leaves, Step};
+use crate::digest::nodes::{self, Nodes, Tree};
+use crate::digest::tree::{Digest, Step};
+use crate::interrupt;
 
-/// Leaves of images.
+/// Trees of images.
 #[derive(Debug, Default)]
 pub struct Known {
     images: Mutex<HashMap<Version, Slot>>,
     remembered: Option<Remembered>,
 }
 
-/// Leaves of one image, once somebody has made them.
+/// The tree of one image, once somebody has made it.
 #[derive(Clone, Debug, Default)]
 pub struct Slot {
-    leaves: Arc<Mutex<Option<Arc<Leaves>>>>,
+    tree: Arc<Mutex<Option<Arc<dyn Nodes>>>>,
     remembered: Option<(Remembered, Version)>,
 }
 
@@ -41,7 +43,7 @@ impl Known {
         Self { images: Mutex::default(), remembered: Remembered::of_user() }
     }
 
-    /// Where the leaves of `image` are kept.
+    /// Where the tree of `image` is kept.
     ///
     /// # Errors
     /// Where the host says nothing of the file that is open.
@@ -57,7 +59,7 @@ impl Known {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = self.remembered.as_ref().filter(|_| remembered::serves(image));
         let slot = images.entry(version).or_insert_with(|| Slot {
-            leaves: Arc::default(),
+            tree: Arc::default(),
             remembered: remembered.cloned().map(|remembered| (remembered, version)),
         });
         Ok(slot.clone())
@@ -65,33 +67,60 @@ impl Known {
 }
 
 impl Slot {
-    /// The leaves of `image`, made now if nobody has made them. Who comes meanwhile waits.
+    /// The tree of `image`, made now if nobody has made it. Who comes meanwhile waits.
     ///
     /// # Errors
-    /// Those of [`Leaves::of`].
-    pub fn leaves(&self, image: &Image, step: &Step<'_>) -> io::Result<Arc<Leaves>> {
-        let mut kept = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(leaves) = &*kept {
-            return Ok(Arc::clone(leaves));
+    /// Those of [`Tree::of`].
+    pub fn tree(&self, image: &Image, step: &Step<'_>) -> io::Result<Arc<dyn Nodes>> {
+        let mut kept = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = &*kept {
+            return Ok(Arc::clone(tree));
         }
         let remembered = self.remembered.as_ref();
-        let leaves = match remembered.and_then(|(all, version)| all.recall(version)) {
-            Some(leaves) => leaves,
-            None => {
-                let leaves = Leaves::of(image, step)?;
-                // Of an image that was written to meanwhile they are of two minds.
-                if let Some((all, version)) = remembered.filter(|_| image.check_unchanged().is_ok())
-                {
-                    all.keep(version, &leaves);
-                }
-                leaves
-            }
+        let tree: Arc<dyn Nodes> = match remembered.and_then(|(all, version)| all.recall(version)) {
+            Some(nodes) => Arc::new(nodes),
+            None => Arc::new(self.made(image, step)?),
         };
-        Ok(Arc::clone(kept.insert(Arc::new(leaves))))
+        Ok(Arc::clone(kept.insert(tree)))
+    }
+
+    /// The digest of `copy`, which is `image` but for what lies in `changed` (offset and length in bytes).
+    ///
+    /// # Errors
+    /// Those of [`Tree::of`].
+    pub fn of_copy<S: Storage + Sync>(
+        &self,
+        image: &Image,
+        copy: &S,
+        changed: &[(u64, u64)],
+    ) -> io::Result<Digest> {
+        let step = |_| interrupt::check_io();
+        let tree = self.tree(image, &step)?;
+        match nodes::of_copy(&*tree, copy, changed) {
+            // What was remembered has been damaged since.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let tree = self.made(image, &step)?;
+                let digest = nodes::of_copy(&tree, copy, changed);
+                self.keep(tree);
+                digest
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn made(&self, image: &Image, step: &Step<'_>) -> io::Result<Tree> {
+        let tree = Tree::of(image, step)?;
+        // Of an image that was written to meanwhile it is of two minds.
+        if let Some((all, version)) =
+            self.remembered.as_ref().filter(|_| image.check_unchanged().is_ok())
+        {
+            all.keep(version, &tree);
+        }
+        Ok(tree)
     }
 
     /// Keep what was made elsewhere.
-    pub fn keep(&self, leaves: Leaves) {
-        *self.leaves.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(leaves));
+    pub fn keep(&self, tree: Tree) {
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tree));
     }
 }

@@ -8,6 +8,7 @@ mod inputs;
 mod inside;
 pub mod known;
 mod locate;
+mod nodes_file;
 pub mod remembered;
 pub mod stock;
 mod vouch;

@@ -1,45 +1,32 @@
-//! Leaves of stock images, remembered from one process to the next: most images are used many times, and to hash one takes
+//! Trees of stock images, remembered from one process to the next: most images are used many times, and to hash one takes
 //! far longer than to lay an edit over it.
 //!
-//! In `$XDG_CACHE_HOME/autoxen/leaves` (or `~/.cache/…`), which only its user may read or write, there is a file for each
-//! image, by device and inode:
-//!
-//! ```text
-//! autoxen-leaves 1\n
-//! LEN MTIME MTIME_NS CTIME CTIME_NS\n          decimal
-//! (number of a piece, 64 bits, little-endian; its leaf, 32 bytes)…
-//! SHA-256 of all before, 32 bytes
-//! ```
+//! In `$XDG_CACHE_HOME/autoxen/trees` (or `~/.cache/…`), which only its user may read or write, there is a file for each
+//! image, by device and inode; [`super::nodes_file`] says what is in it.
 //!
 //! It serves the manifest of a bundle, and never a signature: what is verified is hashed. An image counts as the same where
-//! all of that is the same; who writes to a file changes its `ctime`, which nobody can set, but its clock ticks slowly, and
+//! length and times are the same; who writes to a file changes its `ctime`, which nobody can set, but its clock ticks slowly, and
 //! a page of a map that is dirty may be written again unnoticed. So an image that was changed in the last minute is not
 //! remembered, and none on a file system that is not known to note what is written through a map: tmpfs does not. What cannot
 //! be read, or written, is no error: the image is hashed then.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Metadata, OpenOptions, Permissions};
-use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use imgfmt::Image;
 use rustix::fs::OFlags;
-use sha2::{Digest as _, Sha256};
 
 use super::known::Version;
-use crate::digest::tree::{Leaf, Leaves, PIECE};
+use super::nodes_file::{self, NodesFile};
+use crate::digest::nodes::Tree;
 
-const HEADER: &str = "autoxen-leaves 1\n";
 /// How long an image must not have been changed, in seconds.
 const QUIET: u64 = 60;
 /// How many images are remembered.
 const IMAGES_MAX: usize = 256;
-/// The longest file, in bytes: leaves of some 400 GiB of data.
-const LEN_MAX: u64 = 16 << 20;
-const ENTRY: usize = size_of::<u64>() + size_of::<Leaf>();
 
 /// Where they are kept.
 #[derive(Clone, Debug)]
@@ -55,7 +42,7 @@ impl Remembered {
             absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
         // Root by sudo, with a user's variables, keeps out: that user says what lies there.
         let held = caches.ancestors().take(2).find_map(|directory| fs::metadata(directory).ok())?;
-        is_of_user(&held).then(|| Self { directory: caches.join("autoxen/leaves") })
+        is_of_user(&held).then(|| Self { directory: caches.join("autoxen/trees") })
     }
 
     /// Whether both directories are there, ours alone, and no links.
@@ -64,8 +51,8 @@ impl Remembered {
         found.all(|found| found.is_ok_and(|found| found.is_dir() && is_of_user(&found)))
     }
 
-    /// The leaves of an image as it is now, if they were kept.
-    pub(super) fn recall(&self, version: &Version) -> Option<Leaves> {
+    /// The tree of an image as it is now, if it was kept.
+    pub(super) fn recall(&self, version: &Version) -> Option<NodesFile> {
         if !is_quiet(version) || !self.is_own() {
             return None;
         }
@@ -73,19 +60,17 @@ impl Remembered {
         let file =
             OpenOptions::new().read(true).custom_flags(nofollow).open(self.file(version)).ok()?;
         let found = file.metadata().ok()?;
-        if !found.is_file() || !is_of_user(&found) || found.len() > LEN_MAX {
+        if !found.is_file() || !is_of_user(&found) {
             return None;
         }
-        let mut bytes = Vec::new();
-        file.take(LEN_MAX).read_to_end(&mut bytes).ok()?;
-        decode(&bytes, version)
+        NodesFile::open(file, version)
     }
 
-    /// Keep the leaves of an image as it is now.
-    pub(super) fn keep(&self, version: &Version, leaves: &Leaves) {
+    /// Keep the tree of an image as it is now.
+    pub(super) fn keep(&self, version: &Version, tree: &Tree) {
         if is_quiet(version) {
             // To be slow the next time is all that comes of it.
-            let _ = self.write(version, leaves);
+            let _ = self.write(version, tree);
         }
     }
 
@@ -93,17 +78,18 @@ impl Remembered {
         self.directory.join(format!("{:x}-{:x}", version.dev, version.ino))
     }
 
-    fn write(&self, version: &Version, leaves: &Leaves) -> std::io::Result<()> {
+    fn write(&self, version: &Version, tree: &Tree) -> std::io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-        let bytes = encode(version, leaves);
-        if !self.is_own() || bytes.len() as u64 > LEN_MAX {
+        if !self.is_own() {
             return Ok(());
         }
-        let mut file = tempfile::Builder::new()
+        let file = tempfile::Builder::new()
             .prefix(".new-")
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(&self.directory)?;
-        file.write_all(&bytes)?;
+        if !nodes_file::write(file.as_file(), version, tree)? {
+            return Ok(());
+        }
         file.persist(self.file(version))?;
         forget_old(&self.directory)
     }
@@ -150,69 +136,39 @@ fn is_ours(name: &OsStr) -> bool {
     numbers.is_some_and(|(dev, ino)| is_number(dev) && is_number(ino))
 }
 
-fn line(version: &Version) -> String {
-    let Version { len, mtime, ctime, .. } = version;
-    format!("{len} {} {} {} {}\n", mtime.0, mtime.1, ctime.0, ctime.1)
-}
-
-fn encode(version: &Version, leaves: &Leaves) -> Vec<u8> {
-    let mut bytes = format!("{HEADER}{}", line(version)).into_bytes();
-    for (nr, leaf) in leaves.iter() {
-        bytes.extend(nr.to_le_bytes());
-        bytes.extend(leaf);
-    }
-    let digest: Leaf = Sha256::digest(&bytes).into();
-    bytes.extend(digest);
-    bytes
-}
-
-fn decode(bytes: &[u8], version: &Version) -> Option<Leaves> {
-    let (body, digest) = bytes.split_last_chunk::<32>()?;
-    let rest = body.strip_prefix(HEADER.as_bytes())?.strip_prefix(line(version).as_bytes())?;
-    let found: Leaf = Sha256::digest(body).into();
-    if found != *digest {
-        return None;
-    }
-    let (entries, []) = rest.as_chunks::<ENTRY>() else { return None };
-    let pieces = version.len.div_ceil(PIECE);
-    let mut kept = BTreeMap::new();
-    for entry in entries {
-        let (nr, leaf) = entry.split_first_chunk::<8>()?;
-        let nr = u64::from_le_bytes(*nr);
-        let leaf: Leaf = leaf.try_into().ok()?;
-        if nr >= pieces || kept.insert(nr, leaf).is_some() {
-            return None;
-        }
-    }
-    Some(Leaves::kept(version.len, kept))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+    use crate::digest::nodes::Nodes;
+    use crate::digest::tree::Digest;
 
     fn version(len: u64) -> Version {
         Version { dev: 1, ino: 2, len, mtime: (1000, 5), ctime: (1001, 6) }
     }
 
-    fn leaves() -> Leaves {
+    fn tree() -> Tree {
         let mut bytes = vec![0; 3 << 20];
         bytes[0] = 1;
         bytes[2 << 20] = 2;
-        Leaves::of(&bytes, &|_| Ok(())).unwrap()
+        Tree::of(&bytes, &|_| Ok(())).unwrap()
+    }
+
+    fn recalled(remembered: &Remembered, version: &Version) -> Option<Digest> {
+        remembered.recall(version).map(|nodes| nodes.digest())
     }
 
     #[test]
-    fn leaves_are_remembered_for_the_same_image_alone() {
+    fn a_tree_is_remembered_for_the_same_image_alone() {
         let home = tempfile::tempdir().unwrap();
-        let remembered = Remembered { directory: home.path().join("autoxen/leaves") };
-        let (version, leaves) = (version(3 << 20), leaves());
-        assert_eq!(remembered.recall(&version), None);
-        remembered.keep(&version, &leaves);
-        assert_eq!(remembered.recall(&version), Some(leaves.clone()));
+        let remembered = Remembered { directory: home.path().join("autoxen/trees") };
+        let (version, tree) = (version(3 << 20), tree());
+        let digest = Some(tree.digest());
+        assert_eq!(recalled(&remembered, &version), None);
+        remembered.keep(&version, &tree);
+        assert_eq!(recalled(&remembered, &version), digest);
         for other in [
             Version { dev: 2, ..version },
             Version { ino: 3, ..version },
@@ -220,65 +176,63 @@ mod tests {
             Version { mtime: (1000, 6), ..version },
             Version { ctime: (1002, 6), ..version },
         ] {
-            assert_eq!(remembered.recall(&other), None, "{other:?}");
+            assert_eq!(recalled(&remembered, &other), None, "{other:?}");
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let young = Version { ctime: (i64::try_from(now).unwrap(), 0), ..version };
-        remembered.keep(&young, &leaves);
-        assert_eq!(remembered.recall(&young), None);
-        assert_eq!(remembered.recall(&version), Some(leaves));
+        remembered.keep(&young, &tree);
+        assert_eq!(recalled(&remembered, &young), None);
+        assert_eq!(recalled(&remembered, &version), digest);
     }
 
     #[test]
     fn what_was_damaged_or_is_open_to_others_is_not_believed() {
         let home = tempfile::tempdir().unwrap();
-        let remembered = Remembered { directory: home.path().join("leaves") };
-        DirBuilder::new().mode(0o700).create(home.path().join("leaves")).unwrap();
-        let (version, leaves) = (version(3 << 20), leaves());
-        remembered.keep(&version, &leaves);
+        let remembered = Remembered { directory: home.path().join("trees") };
+        DirBuilder::new().mode(0o700).create(home.path().join("trees")).unwrap();
+        let (version, tree) = (version(3 << 20), tree());
+        let digest = Some(tree.digest());
+        remembered.keep(&version, &tree);
         let path = remembered.file(&version);
         let whole = fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            fs::write(&path, &bytes).unwrap();
-            assert_eq!(remembered.recall(&version), None, "byte {at}");
-            assert_eq!(decode(&whole[..at], &version), None, "cut at {at}");
-        }
+        let mut damaged = whole.clone();
+        damaged[0] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        assert_eq!(recalled(&remembered, &version), None);
         fs::write(&path, &whole).unwrap();
-        assert_eq!(remembered.recall(&version), Some(leaves));
+        assert_eq!(recalled(&remembered, &version), digest);
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
-        assert_eq!(remembered.recall(&version), None);
+        assert_eq!(recalled(&remembered, &version), None);
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        fs::rename(&path, home.path().join("leaves/elsewhere")).unwrap();
+        fs::rename(&path, home.path().join("trees/elsewhere")).unwrap();
         symlink("elsewhere", &path).unwrap();
-        assert_eq!(remembered.recall(&version), None);
+        assert_eq!(recalled(&remembered, &version), None);
         // Nor is a directory that is a link, or that others may write to.
         let linked = Remembered { directory: home.path().join("linked") };
         fs::write(&path, &whole).unwrap_or_default();
-        symlink("leaves", &linked.directory).unwrap();
-        linked.keep(&version, &self::leaves());
-        assert_eq!(linked.recall(&version), None);
+        symlink("trees", &linked.directory).unwrap();
+        linked.keep(&version, &self::tree());
+        assert_eq!(recalled(&linked, &version), None);
         fs::set_permissions(&remembered.directory, Permissions::from_mode(0o770)).unwrap();
-        assert_eq!(remembered.recall(&version), None);
+        assert_eq!(recalled(&remembered, &version), None);
     }
 
     #[test]
     fn the_oldest_are_forgotten() {
         let home = tempfile::tempdir().unwrap();
-        let remembered = Remembered { directory: home.path().join("leaves") };
-        DirBuilder::new().mode(0o700).create(home.path().join("leaves")).unwrap();
-        let leaves_of = home.path().join("leaves");
-        File::create(leaves_of.join("notes")).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        let remembered = Remembered { directory: home.path().join("trees") };
+        DirBuilder::new().mode(0o700).create(home.path().join("trees")).unwrap();
+        let trees = home.path().join("trees");
+        File::create(trees.join("notes")).unwrap().set_modified(UNIX_EPOCH).unwrap();
         for nr in 0..IMAGES_MAX as u64 + 3 {
-            let path = leaves_of.join(format!("a-{nr:x}"));
+            let path = trees.join(format!("a-{nr:x}"));
             let file = File::create(path).unwrap();
             file.set_modified(UNIX_EPOCH + Duration::from_secs(nr)).unwrap();
         }
-        remembered.keep(&version(3 << 20), &leaves());
-        let names: Vec<_> = fs::read_dir(&leaves_of).unwrap().collect();
+        remembered.keep(&version(3 << 20), &tree());
+        let names: Vec<_> = fs::read_dir(&trees).unwrap().collect();
         // And what is not ours.
         assert_eq!(names.len(), IMAGES_MAX + 1);
-        assert!(!leaves_of.join("a-3").exists() && leaves_of.join("a-4").exists());
+        assert!(!trees.join("a-3").exists() && trees.join("a-4").exists());
     }
 }

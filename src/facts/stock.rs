@@ -147,8 +147,8 @@ impl Stocks<'_> {
             let vouched = vouch(url, &file, signedby, &self.asked, &self.search)?;
             let known = self.search.known.slot(&file);
             let known = known.map_err(|e| finding(url, &path, &imgfmt::Error::io("stat", e)))?;
-            let vouched = vouched.map(|(vouched, leaves)| {
-                known.keep(leaves);
+            let vouched = vouched.map(|(vouched, tree)| {
+                known.keep(tree);
                 vouched
             });
             if let Some(vouched) = &vouched {

@@ -8,7 +8,7 @@ use super::gather::{Search, Stop};
 use super::locate;
 use super::words::finding;
 use crate::diagnostic::Diagnostic;
-use crate::digest::tree::Leaves;
+use crate::digest::nodes::Tree;
 use crate::failure::plain;
 use crate::interrupt;
 use crate::sign::Refusal;
@@ -36,7 +36,7 @@ pub(super) fn asked<'a>(document: &'a Document, base: &Path) -> Vec<Asked<'a>> {
         .collect()
 }
 
-/// Who vouches for `image`, where somebody must, and the leaves that were compared. `signedby` is whom the element asks for by
+/// Who vouches for `image`, where somebody must, and the tree that was compared. `signedby` is whom the element asks for by
 /// which the image is opened: that holds whatever its path was when [`asked`] looked.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub(super) fn vouch(
     signedby: Option<&Spanned<String>>,
     asked: &[Asked<'_>],
     search: &Search<'_>,
-) -> Result<Option<(Vouched, Leaves)>, Stop> {
+) -> Result<Option<(Vouched, Tree)>, Stop> {
     let path = image.path();
     let demands = search.demands;
     let of_others = asked.iter().filter(|asked| asked.path == path).map(|asked| asked.signedby);
@@ -71,7 +71,7 @@ pub(super) fn vouch(
     });
     interrupt::check()?;
     match checked {
-        Ok(leaves) => Ok(Some((vouched, leaves))),
+        Ok(tree) => Ok(Some((vouched, tree))),
         Err(Error::Refused(refusal)) => Err(Why::Refusal(refusal).at(place, path).into()),
         Err(Error::Host(e)) => {
             Err(finding(url, path, &imgfmt::Error::io("cannot read it", e)).into())

@@ -10,8 +10,9 @@ use imgfmt::Storage;
 use super::beside::Signed;
 use super::manifest::Manifest;
 use super::{Refusal, Signer, Signers};
+use crate::digest::nodes::{Nodes, Tree};
 use crate::digest::sha256_of;
-use crate::digest::tree::{Leaves, Step};
+use crate::digest::tree::Step;
 
 /// A manifest whose signature counts.
 #[derive(Clone, Debug)]
@@ -50,19 +51,19 @@ impl Vouched {
         }
     }
 
-    /// The leaves of `image`, which is what was signed, from its first byte to its last.
+    /// The tree of `image`, which is what was signed, from its first byte to its last.
     /// [`digest::tree::of`](crate::digest::tree::of) has the use of `step`.
     ///
     /// # Errors
     /// [`Refusal::Size`] and [`Refusal::Digest`]; those of the host.
-    pub fn check<S: Storage + Sync>(&self, image: &S, step: &Step<'_>) -> Result<Leaves, Error> {
+    pub fn check<S: Storage + Sync>(&self, image: &S, step: &Step<'_>) -> Result<Tree, Error> {
         let (found, signed) = (image.len(), self.manifest.size);
         if found != signed {
             return Err(Error::Refused(Refusal::Size { found, signed }));
         }
-        let leaves = Leaves::of(image, step).map_err(Error::Host)?;
-        match leaves.digest() == self.manifest.digest {
-            true => Ok(leaves),
+        let tree = Tree::of(image, step).map_err(Error::Host)?;
+        match tree.digest() == self.manifest.digest {
+            true => Ok(tree),
             false => Err(Error::Refused(Refusal::Digest)),
         }
     }

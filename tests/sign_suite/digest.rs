@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 
-use autoxen::digest::tree::{self, Digest, PIECE};
+use autoxen::digest::shape::PIECE;
+use autoxen::digest::tree::{self, Digest};
 use imgfmt::{Image, Storage};
 
 use crate::site::{Site, run};
@@ -15,12 +16,15 @@ use crate::site::{Site, run};
 const FORMULA: &str = "\
 import hashlib, struct, sys
 data = open(sys.argv[1], 'rb')
-leaves, length = b'', 0
-while piece := data.read(1 << 20):
-    leaves += hashlib.sha256(piece).digest()
+level, length = b'', 0
+while piece := data.read(64 << 10):
+    level += hashlib.sha256(piece).digest()
     length += len(piece)
+while len(level) > 4096:
+    groups = (level[at:at + 4096] for at in range(0, len(level), 4096))
+    level = b''.join(hashlib.sha256(group).digest() for group in groups)
 head = b'autoxen-tree-sha256\\n' + struct.pack('<Q', length)
-print('tree-sha256:' + hashlib.sha256(head + leaves).hexdigest())
+print('tree-sha256:' + hashlib.sha256(head + level).hexdigest())
 ";
 
 /// The digest as python computes it.
@@ -52,7 +56,11 @@ fn the_digest_is_that_of_the_formula() {
         (9 * mib, &[4 * mib..5 * mib]),
         (40 * mib + 7, &[3 * mib + 5..33 * mib + 9]),
         // More than the workers take between two joins.
-        (4099 * mib + 3, &[4095 * mib + 9..4096 * mib + 9, 4098 * mib..4098 * mib + 5]),
+        (1027 * mib + 3, &[1023 * mib + 9..1024 * mib + 9, 1026 * mib..1026 * mib + 5]),
+        // A group that is full, and one hash more; a level more.
+        (8 * mib, &[0..8 * mib]),
+        (8 * mib + 1, &[8 * mib - 1..8 * mib + 1]),
+        (1024 * mib + 1, &[1024 * mib..1024 * mib + 1]),
     ];
     for (nr, (len, runs)) in cases.iter().enumerate() {
         let path = site.path(&format!("{nr}.img"));
@@ -121,10 +129,11 @@ fn of_a_tebibyte_of_holes_only_the_pieces_with_data_are_read() {
     tree::of_storage(&told, &|_| Ok(())).unwrap();
     let mut read = told.read.into_inner().unwrap();
     // The last one sees whether the file has become shorter.
-    assert_eq!(read.pop(), Some((1 << 20) - 1));
+    assert_eq!(read.pop(), Some((1 << 40) / PIECE - 1));
     read.sort_unstable();
     read.dedup();
-    assert_eq!(read, [500 << 10, (500 << 10) + 1, (500 << 10) + 2]);
+    let first = (500 << 30) / PIECE;
+    assert_eq!(read, [first, first + 1, first + 2]);
 }
 
 #[test]
