@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """How many blocks of 4 KiB differ between two images, where cmp would read a terabyte of holes.
 
-usage: blocks.py BEFORE AFTER [JOURNAL]
+usage: blocks.py BEFORE AFTER [LOG]
 
-JOURNAL is a file with the numbers of blocks that do not count, as `debugfs -R 'blocks <8>'` prints them: what an edit
-leaves in the log is not what had to change.
+LOG is a file with the numbers of blocks that do not count, with blanks or newlines between them: what an edit leaves in the
+log is not what had to change.
 """
 
 import errno
@@ -42,11 +42,11 @@ def differing(before, after):
 
 def main():
     before, after = (os.open(name, os.O_RDONLY) for name in sys.argv[1:3])
-    journal = set()
+    log = set()
     if len(sys.argv) > 3:
         with open(sys.argv[3], encoding="ascii") as numbers:
-            journal.update(int(number) for number in numbers.read().split())
-    print(sum(block not in journal for block in differing(before, after)))
+            log.update(int(number) for number in numbers.read().split())
+    print(sum(block not in log for block in differing(before, after)))
 
 
 if __name__ == "__main__":

@@ -53,10 +53,17 @@ make_image() { # SIZE
   sync "$image.new" && mv "$image.new" "$image" || exit 2
 }
 
-# How many blocks of $work/SIZE.img differ in its edited copy, those of the journal apart.
-changed_blocks() { # SIZE COPY
-  debugfs -R 'blocks <8>' "$work/$1.img" > "$work/journal.blocks" 2> /dev/null
-  "$python" "$here/blocks.py" "$work/$1.img" "$2" "$work/journal.blocks"
+# How many blocks of $work/SIZE.img an edit changes for good. What it leaves in the log is none of them; the journal's
+# superblock is, where the edit goes through the journal: the number of the next transaction is another one.
+changed_blocks() { # SIZE OPTION...
+  local size=$1 superblock
+  shift
+  "$here/peers/fresh" "$work/$size.img" "$copy" || exit 2
+  "$autoxen" image edit "$@" -f "$input/autoxen" "$copy" > /dev/null || exit 2
+  superblock=$(debugfs -R 'bmap <8> 0' "$work/$size.img" 2> /dev/null)
+  [[ $superblock =~ ^[1-9][0-9]*$ ]] || { printf 'no journal in %s.img\n' "$size" >&2; exit 2; }
+  debugfs -R 'blocks <8>' "$work/$size.img" 2> /dev/null | tr ' ' '\n' | grep -vx "$superblock" > "$work/log.blocks"
+  "$python" "$here/blocks.py" "$work/$size.img" "$copy" "$work/log.blocks"
 }
 
 # Whether the edit is in an image, and the image whole. Says what is not.

@@ -27,9 +27,8 @@ sizes=(64M 2G 32G 1T)
 for size in "${sizes[@]}"; do edit_of_size "$size"; done
 race
 for size in "${sizes[@]}"; do
-  "$here/peers/fresh" "$work/$size.img" "$copy" || exit 2
-  "$autoxen" image edit -f "$input/autoxen" "$copy" > /dev/null || exit 2
-  value "blocks_$size" "$(changed_blocks "$size" "$copy")"
+  value "private_blocks_$size" "$(changed_blocks "$size" --no-sync)"
+  value "in_place_blocks_$size" "$(changed_blocks "$size")"
 done
 for size in "${sizes[@]}"; do
   target "$size: edit of a private copy, against debugfs" "wall:private_$size / wall:debugfs_$size" '<=' 0.6 x
@@ -45,7 +44,7 @@ for size in "${sizes[@]}"; do
 done
 for size in "${sizes[@]}"; do
   target "$size: bytes written to a private copy, against the blocks that must change" \
-    "written:private_$size / value:blocks_$size / 4096" '<=' 2 x
+    "written:private_$size / value:private_blocks_$size / 4096" '<=' 2 x
   target "$size: bytes written in place, against the blocks that must change" \
-    "written:in_place_$size / value:blocks_$size / 4096" '<=' 2 x
+    "written:in_place_$size / value:in_place_blocks_$size / 4096" '<=' 2 x
 done
