@@ -13,7 +13,7 @@ use crate::ext::ondisk::{dirent, dx, group_desc};
 ///
 /// Asking is CPUID, again and again, which a hypervisor has to answer each time: 27 us in a guest. Tables sum this much
 /// in less, and more than it takes to read one file.
-const BY_TABLES: usize = 32 << 10;
+const BY_TABLES: usize = 64 << 10;
 
 /// How many bytes were summed by tables.
 static SUMMED: AtomicUsize = AtomicUsize::new(0);
