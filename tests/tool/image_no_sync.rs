@@ -32,6 +32,43 @@ fn an_edit_without_a_sync_is_the_edit() {
 }
 
 #[test]
+fn of_a_disk_one_volume_is_written_and_nothing_around_it() {
+    const SECTOR: usize = 512;
+    // Of each: its first sector, its length in MiB, and an edit.
+    let volumes = [(2048, 2, "mkdir /EFI/new\n"), (6144, 16, SCRIPT)];
+    let site = Site::new();
+    let root = site.mke2fs("root.img", "16M", &["-t", "ext4"]);
+    site.write("job", "#!/bin/sh\n");
+    site.write(
+        "layout",
+        "label: gpt\nstart=2048, size=4096, type=U\nstart=6144, size=32768, type=L\n",
+    );
+    let at = site.path("");
+    let make = format!(
+        "cd {} && truncate -s 20M disk.img && sfdisk -q disk.img < layout && mkfs.fat -C efi.img 2048 > /dev/null &&
+         mmd -i efi.img ::EFI && dd if=efi.img of=disk.img bs=512 seek=2048 conv=notrunc status=none &&
+         dd if={} of=disk.img bs=512 seek=6144 conv=notrunc status=none",
+        at.display(),
+        root.display(),
+    );
+    run("sh", "dash", &["-c", &make]);
+    for (nr, (start, mebibytes, script)) in (1..).zip(volumes) {
+        let before = fs::read(site.path("disk.img")).unwrap();
+        site.write("script", script);
+        site.succeeds(&["image", "edit", "--no-sync", &format!("disk.img#{nr}"), "-f", "script"]);
+        let after = fs::read(site.path("disk.img")).unwrap();
+        let (start, end) = (start * SECTOR, start * SECTOR + (mebibytes << 20));
+        assert!(before[..start] == after[..start] && before[end..] == after[end..], "{nr}");
+        site.write(&format!("part{nr}.img"), &after[start..end]);
+    }
+    run("fsck.fat", "dosfstools", &["-n", site.path("part1.img").to_str().unwrap()]);
+    run("mdir", "mtools", &["-i", site.path("part1.img").to_str().unwrap(), "::EFI/new"]);
+    e2fsck(&site.path("part2.img"));
+    assert_eq!(debugfs_cat(&site.path("part2.img"), "/etc/xenjobs.d/10-job"), "#!/bin/sh\n");
+    assert!(!site.names().iter().any(|name| name.contains("autoxen-undo")));
+}
+
+#[test]
 fn a_refused_edit_changes_nothing() {
     let site = Site::new();
     let image = site.mke2fs("root.img", "16M", &["-t", "ext4"]);
