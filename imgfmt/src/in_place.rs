@@ -7,7 +7,7 @@
 //! [`Guard`]s: the journal of the file system that is edited, or an undo file beside the image.
 //!
 //! ```text
-//! journal:  log, and file data into free blocks │ log begins │ blocks to their homes │ log is empty │ flag off
+//! journal:  log, and what goes into free blocks │ log begins │ blocks to their homes │ log is empty │ flag off
 //! undo:     undo file │ file data into free blocks │ blocks to their homes │ no undo file
 //! ```
 //! [`ImageMut::commit_in_place`](crate::ImageMut::commit_in_place) carries it out. The order lies in [`InPlace::apply`],

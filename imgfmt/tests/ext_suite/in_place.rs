@@ -259,3 +259,20 @@ fn stale_blocks_behind_the_transaction_are_not_replayed() {
     let replayed = &image.bytes()[victim..victim + 1024];
     assert!(replayed != [0xEE; 1024], "the stale transaction was replayed");
 }
+
+#[test]
+fn the_host_may_lose_the_last_step() {
+    for args in
+        ["-t ext3 -b 1024 -J size=1", "-t ext4 -b 1024 -O ^metadata_csum", "-t ext4 -b 4096"]
+    {
+        let image = image(&(args, 16_384, 0, ""));
+        let edit = edit_of(&image.bytes(), 0, prepare).expect("it is edited");
+        image.begin_in_place(&edit, edit.steps().count() - 1);
+        let counted = image.with_fs(|fs| fs.count_free().expect("it is counted"));
+        let said = image.with_fs(|fs| fs.info());
+        assert_eq!((said.free_blocks, u64::from(said.free_inodes)), counted, "{args}");
+        // The mark goes, and nobody counts.
+        run_ok("tune2fs", &["-L", "new", image.path().to_str().expect("plain")]);
+        image.fsck();
+    }
+}

@@ -198,12 +198,14 @@ impl View<'_> {
 fn ext(fs: &Fs<'_>) -> ExtAbout {
     let mut info = fs.info();
     let needs_recovery = fs.needs_recovery();
+    let pending = fs.pending().map_err(|e| e.to_string());
+    let is_marked = needs_recovery || pending.as_ref().is_ok_and(|pending| pending.is_marked);
     // The kernel counts in the descriptors, and tells the superblock when it unmounts.
-    if (needs_recovery || !info.is_unmounted)
+    if (is_marked || !info.is_unmounted)
         && let Ok((blocks, inodes)) = fs.count_free()
     {
         info.free_blocks = blocks;
         info.free_inodes = u32::try_from(inodes).unwrap_or(u32::MAX);
     }
-    ExtAbout { info, needs_recovery, pending: fs.pending().map_err(|e| e.to_string()) }
+    ExtAbout { info, needs_recovery, pending }
 }

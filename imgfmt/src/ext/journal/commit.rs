@@ -5,19 +5,19 @@
 //!    what is written                                            what a crash in this step leaves
 //! 1  copies of the old log to their homes                       the old log is replayed: before
 //! 2  the journal's superblock: the log is empty                 before, replayed or not
-//! 3  file data into free blocks; the transaction into the log;  before: the log is empty, whatever its blocks hold
+//! 3  what goes into free blocks; the transaction into the log;  before: the log is empty, whatever its blocks hold
 //!    needs_recovery on
 //! 4  the journal's superblock: the log begins                   before or after: one sector, the point of no return
-//! 5  changed blocks to their homes                              after: the log is replayed
+//! 5  changed blocks that were in use to their homes             after: the log is replayed
 //! 6  the journal's superblock: the log is empty                 after, replayed or not
-//! 7  needs_recovery off; how much is free, in the superblock    after
+//! 7  needs_recovery off                                         after
 //! ```
 //! A block that was free before needs no copy in the log, be it of a file or of a directory: it is written in step 3
 //! ([`super::fresh`]). Neither does the superblock, where all that changes of it is how much is free, and when it was written:
-//! descriptors say the first, too, and as long as the mark is on everybody counts them anew, as after a crash of the kernel,
-//! which keeps these numbers right at unmount alone. Together that is a third of what an edit of few blocks would write else.
-//! Where anything else of the superblock changes, it goes through the log and home in step 5; where it counts more groups
-//! than before, that step is two, and it goes home behind all others.
+//! descriptors say the first, too, and whoever replays the log counts them anew, as after a crash of the kernel, which keeps
+//! these numbers right at unmount alone. So they are old, until somebody does, where a crash comes between steps 4 and 6, and
+//! nowhere else. Where anything else of the superblock changes, it goes through the log; where it counts more groups than
+//! before, step 5 is two, and it goes home behind all others.
 //!
 //! Steps 1 and 2 are there only where the log has to be replayed. Where it holds fast commits, step 2 leaves them
 //! ([`super::old_log`]): what they change goes through the log with the edit.
@@ -65,9 +65,9 @@ pub(crate) struct Commit<'e, 'i> {
     pub(crate) fs: &'e Fs<'i>,
     /// Its superblock, as it is to be: with `needs_recovery` off.
     pub(crate) superblock: Superblock,
-    /// Changed blocks of metadata, the superblock's too.
+    /// Changed blocks of metadata, the superblock's too; behind [`fresh::sort`] what goes through the log.
     pub(crate) meta: BTreeMap<BlockNr, Vec<u8>>,
-    /// Runs of file data.
+    /// Runs of file data; behind [`fresh::sort`] what goes into blocks that were free.
     pub(crate) data: BTreeMap<BlockNr, Vec<u8>>,
     /// When, in Unix seconds.
     pub(crate) now: i64,
@@ -82,8 +82,8 @@ enum Way {
     Logged,
     /// Through the log, then behind all others.
     LoggedLast,
-    /// In step 7 alone. It differs in what descriptors say as well: should the mark of step 3 stay on, whoever sees it counts
-    /// anew. The kernel logs no such change either.
+    /// With the others, and not through the log: it differs in what descriptors say as well, and whoever replays the log counts
+    /// that anew. The kernel logs no such change either.
     Unlogged,
 }
 
@@ -104,8 +104,8 @@ impl Commit<'_, '_> {
     ///
     /// # Errors
     /// [`Error::NoSpace`] with both numbers where the log has no room; [`Error::Unsupported`] where a crash could leave
-    /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log. Then `meta` and `data` are as they
-    /// were, but for what fast commits changed.
+    /// more than a replay mends; [`Error::Corrupt`] where the edit would change the log. Then `meta` and `data` have what they
+    /// had, each what belongs there by [`fresh`], and what fast commits changed.
     pub(crate) fn steps(&mut self) -> Result<InPlace> {
         self.check_sectors()?;
         let mut log = self.log()?;
@@ -141,7 +141,10 @@ impl Commit<'_, '_> {
         let next = sequence.wrapping_add(1);
         steps.push(self.journal_step(&log, log.format.started(log.empty.clone(), first, sequence)));
         let superblock_home = self.take_superblock(superblock);
-        let mut homes = Changes::new();
+        let mut homes = match superblock {
+            Way::Unlogged => self.superblock_step(self.superblock.clone(), true, state),
+            Way::Logged | Way::LoggedLast => Changes::new(),
+        };
         for (home, bytes) in std::mem::take(&mut self.meta) {
             homes.insert(self.offset(home), bytes);
         }
@@ -209,18 +212,10 @@ impl Commit<'_, '_> {
         has_fast
     }
 
-    /// The log must have room, and nothing that is changed may be of the journal. With fast commits one block more is
+    /// Nothing that is changed may be of the journal, and the log must have room: an edit for which it has none may go another way. With fast commits one block more is
     /// needed, in which no transaction begins.
     fn check_apart(&self, log: &Log, has_fast: bool, superblock: Way) -> Result<()> {
         let block_size = self.fs.geometry().block_size;
-        let copies = self.meta.len() - usize::from(superblock == Way::Unlogged);
-        let needed = log.format.blocks_for(copies, block_size) + usize::from(has_fast);
-        let room = log.format.room();
-        if u32::try_from(needed).is_ok_and(|needed| needed > room) || needed > u32::MAX as usize {
-            return Err(Error::NoSpace(format!(
-                "blocks of the journal needed: {needed}, there are {room}"
-            )));
-        }
         let wide = self.meta.keys().next_back().is_some_and(|last| last.0 > u32::MAX.into());
         if wide && !log.format.wide {
             return Err(Error::Unsupported(
@@ -236,6 +231,14 @@ impl Commit<'_, '_> {
                     "block {start} belongs to the journal, and to something else"
                 )));
             }
+        }
+        let copies = self.meta.len() - usize::from(superblock == Way::Unlogged);
+        let needed = log.format.blocks_for(copies, block_size) + usize::from(has_fast);
+        let room = log.format.room();
+        if u32::try_from(needed).is_ok_and(|needed| needed > room) || needed > u32::MAX as usize {
+            return Err(Error::NoSpace(format!(
+                "blocks of the journal needed: {needed}, there are {room}"
+            )));
         }
         Ok(())
     }

@@ -8,6 +8,8 @@
 //!                          through the log
 //! 1            1           through the log                        through the log
 //! ```
+//! A block that is in use, marked free by mistake, and given out in this edit counts as free, as it does to whoever gives it
+//! out. For all that the bitmap is read of each group in which a block changes, and a damaged one refuses the edit.
 
 use std::collections::BTreeMap;
 
