@@ -96,7 +96,7 @@ impl Tree {
         Self::made(storage, step, true)
     }
 
-    /// For its digest alone: where there are more levels than one, the lowest is not kept. That is 128 MiB of a terabyte less.
+    /// For its digest alone: where there are more levels than one, the lowest is not kept. Of a terabyte of data it is 512 MiB.
     pub(super) fn without_leaves<S: Storage + Sync>(
         storage: &S,
         step: &Step<'_>,

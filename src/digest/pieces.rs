@@ -180,8 +180,10 @@ impl<S: Storage + Sync> Batch<'_, S> {
                 continue;
             }
             (self.step)(start)?;
-            let count = at_most((shared.data.end - start).div_ceil(PIECE), left.min(RUN));
-            return Ok(Some(shared.split(count)));
+            let count =
+                at_most(shared.data.end.saturating_sub(start).div_ceil(PIECE), left.min(RUN));
+            // One at least: a host may have made a hole of the data since.
+            return Ok(Some(shared.split(count.max(1))));
         }
     }
 }

@@ -124,3 +124,49 @@ impl Slot {
         *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tree));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::digest::tree;
+
+    #[test]
+    fn what_was_remembered_and_damaged_since_is_made_anew() {
+        const MIB: u64 = 1 << 20;
+        let home = tempfile::tempdir().unwrap();
+        let (path, trees) = (home.path().join("a.img"), home.path().join("trees"));
+        let file = File::create(&path).unwrap();
+        file.set_len(40 * MIB).unwrap();
+        file.write_all_at(b"x", 30 * MIB).unwrap();
+        let image = Image::open(&path).unwrap();
+        // Long ago, so that it is remembered.
+        let (dev, ino, len) = (1, 2, image.len());
+        let version = Version { dev, ino, len, mtime: (1000, 0), ctime: (1000, 0) };
+        let slot =
+            || Slot { tree: Arc::default(), remembered: Some((Remembered::at(&trees), version)) };
+        let step = |_| Ok(());
+        let first = slot().tree(&image, &step).unwrap().digest();
+        let kept = fs::read_dir(&trees).unwrap().next().unwrap().unwrap().path();
+        let whole = fs::read(&kept).unwrap();
+        let mut copy = vec![0; 40 << 20];
+        (copy[30 << 20], copy[39 << 20]) = (b'x', b'y');
+        let expected = tree::of_storage(&copy, &step).unwrap();
+        let cut = (0..=whole.len()).step_by(1000).map(|end| whole[..end].to_vec());
+        // The hash of the piece that has data, in the fourth group below the highest level.
+        let data = 4096 * 5 + 30 * 16 % 128 * 32;
+        let flipped =
+            whole.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == data)).collect();
+        for damaged in cut.chain([flipped]) {
+            fs::write(&kept, &damaged).unwrap();
+            let slot = slot();
+            assert_eq!(slot.tree(&image, &step).unwrap().digest(), first);
+            assert_eq!(slot.of_copy(&image, &copy, &[(39 * MIB, 1)]).unwrap(), expected);
+            // Whatever was read of it is as it was, or made anew.
+            let read = slot.of_copy(&image, &copy, &[(39 * MIB, 1), (30 * MIB, 1)]).unwrap();
+            assert_eq!(read, expected);
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! 8192   the level below, group by group; and so on
 //! ```
 //! A group over zeros is a hole of the file. Whatever else is damaged shows: the digest is that of the highest level, and each
-//! hash that of the group below it.
+//! hash that of the group below it. What cannot be read counts as damaged.
 
 use std::fs::File;
 use std::io;
@@ -24,8 +24,8 @@ use crate::digest::tree::Digest;
 const HEADER: &str = "autoxen-tree 2\n";
 /// Bytes of a group, and of what stands before the first.
 const BLOCK: usize = FANOUT * size_of::<Hash>();
-/// The most groups that are written: 64 MiB, for some 128 GiB of data.
-const GROUPS_MAX: usize = 1 << 14;
+/// The most groups that are written: 256 MiB, for half a TiB of data.
+const GROUPS_MAX: usize = 1 << 16;
 
 /// The tree of an image, in an open file.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ impl NodesFile {
 
     fn read(&self, level: usize, nr: u64) -> io::Result<Group> {
         let mut bytes = [0; BLOCK];
-        self.file.read_exact_at(&mut bytes, offset(&self.shape, level, nr))?;
+        let read = self.file.read_exact_at(&mut bytes, offset(&self.shape, level, nr));
+        read.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         if bytes == [0; BLOCK] {
             return Ok(self.shape.blank(level, nr));
         }

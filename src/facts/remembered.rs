@@ -25,8 +25,9 @@ use crate::digest::nodes::Tree;
 
 /// How long an image must not have been changed, in seconds.
 const QUIET: u64 = 60;
-/// How many images are remembered.
+/// How many images are remembered, and in how many bytes of the host's.
 const IMAGES_MAX: usize = 256;
+const BYTES_MAX: u64 = 1 << 30;
 
 /// Where they are kept.
 #[derive(Clone, Debug)]
@@ -43,6 +44,12 @@ impl Remembered {
         // Root by sudo, with a user's variables, keeps out: that user says what lies there.
         let held = caches.ancestors().take(2).find_map(|directory| fs::metadata(directory).ok())?;
         is_of_user(&held).then(|| Self { directory: caches.join("autoxen/trees") })
+    }
+
+    /// Those in a directory of a test's.
+    #[cfg(test)]
+    pub(super) fn at(directory: &Path) -> Self {
+        Self { directory: directory.into() }
     }
 
     /// Whether both directories are there, ours alone, and no links.
@@ -115,18 +122,22 @@ fn is_of_user(found: &Metadata) -> bool {
     found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0
 }
 
-/// Remove those that were kept first, where there are too many.
+/// Remove those that were kept first, where there are too many, or too long ones.
 fn forget_old(directory: &Path) -> std::io::Result<()> {
     let mut kept = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if is_ours(&entry.file_name()) {
-            kept.push((entry.metadata()?.modified()?, entry.path()));
+            let found = entry.metadata()?;
+            kept.push((found.modified()?, found.blocks() * 512, entry.path()));
         }
     }
     kept.sort();
-    let many = kept.len().saturating_sub(IMAGES_MAX);
-    kept[..many].iter().try_for_each(|(_, path)| fs::remove_file(path))
+    let (mut count, mut bytes) = (0, 0);
+    kept.iter().rev().try_for_each(|(_, len, path)| {
+        (count, bytes) = (count + 1, bytes + len);
+        if count > IMAGES_MAX || bytes > BYTES_MAX { fs::remove_file(path) } else { Ok(()) }
+    })
 }
 
 /// Whether we give files such a name: two numbers in hexadecimal digits.

@@ -37,7 +37,7 @@ pub struct Stock {
     pub sha256: Option<String>,
     /// Who vouches for the stock file, where somebody had to.
     pub vouched: Option<Vouched>,
-    /// The leaves of the stock file's digest, as far as they are known.
+    /// The tree of the stock file's digest, as far as they are known.
     pub known: Slot,
     /// In which form the stock file holds it.
     pub(super) form: Form,

@@ -12,7 +12,7 @@ use super::manifest::Manifest;
 use super::{Refusal, Signer, Signers};
 use crate::digest::nodes::{Nodes, Tree};
 use crate::digest::sha256_of;
-use crate::digest::tree::Step;
+use crate::digest::tree::{self, Digest, Step};
 
 /// A manifest whose signature counts.
 #[derive(Clone, Debug)]
@@ -57,13 +57,23 @@ impl Vouched {
     /// # Errors
     /// [`Refusal::Size`] and [`Refusal::Digest`]; those of the host.
     pub fn check<S: Storage + Sync>(&self, image: &S, step: &Step<'_>) -> Result<Tree, Error> {
-        let (found, signed) = (image.len(), self.manifest.size);
-        if found != signed {
-            return Err(Error::Refused(Refusal::Size { found, signed }));
-        }
+        self.check_size(image)?;
         let tree = Tree::of(image, step).map_err(Error::Host)?;
-        match tree.digest() == self.manifest.digest {
-            true => Ok(tree),
+        self.check_digest(tree.digest())?;
+        Ok(tree)
+    }
+
+    fn check_size(&self, image: &impl Storage) -> Result<(), Error> {
+        let (found, signed) = (image.len(), self.manifest.size);
+        match found == signed {
+            true => Ok(()),
+            false => Err(Error::Refused(Refusal::Size { found, signed })),
+        }
+    }
+
+    fn check_digest(&self, found: Digest) -> Result<(), Error> {
+        match found == self.manifest.digest {
+            true => Ok(()),
             false => Err(Error::Refused(Refusal::Digest)),
         }
     }
@@ -81,6 +91,7 @@ pub fn verify<S: Storage + Sync>(
     step: &Step<'_>,
 ) -> Result<Vouched, Error> {
     let vouched = Vouched::new(signers, signed, now).map_err(Error::Refused)?;
-    vouched.check(image, step)?;
+    vouched.check_size(image)?;
+    vouched.check_digest(tree::of_storage(image, step).map_err(Error::Host)?)?;
     Ok(vouched)
 }

@@ -136,6 +136,37 @@ fn of_a_tebibyte_of_holes_only_the_pieces_with_data_are_read() {
     assert_eq!(read, [first, first + 1, first + 2]);
 }
 
+/// Bytes whose data end where they begin, as a host may say that makes a hole of them meanwhile.
+struct Vanishing;
+
+impl Storage for Vanishing {
+    fn len(&self) -> u64 {
+        3 * PIECE
+    }
+
+    fn read_at(&self, _: u64, buf: &mut [u8]) -> io::Result<()> {
+        buf.fill(0);
+        Ok(())
+    }
+
+    fn data_from(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        Ok(Some(offset..offset))
+    }
+}
+
+#[test]
+fn data_that_are_gone_when_they_are_come_to_are_zeros() {
+    let steps = Mutex::new(0);
+    let few = |_| {
+        let mut steps = steps.lock().unwrap();
+        *steps += 1;
+        if *steps > 100 { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    };
+    let zeros = vec![0; 3 * usize::try_from(PIECE).unwrap()];
+    let expected = tree::of_storage(&zeros, &|_| Ok(())).unwrap();
+    assert_eq!(tree::of_storage(&Vanishing, &few).unwrap(), expected);
+}
+
 #[test]
 fn a_file_that_is_shorter_than_it_was_is_an_error() {
     let site = Site::new();
