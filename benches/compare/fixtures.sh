@@ -53,6 +53,14 @@ make_image() { # SIZE
   sync "$image.new" && mv "$image.new" "$image" || exit 2
 }
 
+# How many blocks of 4 KiB that edit hands to the host: a block that is written in part, or again behind a sync, counts each
+# time. What the host writes for itself does not: where the copy lies in many pieces, that is one block more. Fails where
+# make_floor has not listed its writes.
+written_blocks() { # SIZE
+  [ -s "$work/$1.writes" ] || return 1
+  awk '$1 == "write" { blocks += int(($2 + $3 - 1) / 4096) - int($2 / 4096) + 1 } END { print blocks }' "$work/$1.writes"
+}
+
 # How many blocks of $work/SIZE.img an edit changes for good. What it leaves in the log is none of them; the journal's
 # superblock is, where the edit goes through the journal: the number of the next transaction is another one.
 changed_blocks() { # SIZE OPTION...
