@@ -2,7 +2,7 @@
 //! far longer than to lay an edit over it.
 //!
 //! In `$XDG_CACHE_HOME/autoxen/trees` (or `~/.cache/…`), which only its user may read or write, there is a file for each
-//! image, by device and inode; [`super::nodes_file`] says what is in it.
+//! image, by device and inode; `nodes_file` says what is in it.
 //!
 //! It serves the manifest of a bundle, and never a signature: what is verified is hashed. An image counts as the same where
 //! length and times are the same; who writes to a file changes its `ctime`, which nobody can set, but its clock ticks slowly, and
