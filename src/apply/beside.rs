@@ -1,14 +1,13 @@
 //! A stock image is hashed while its copy is made: other cores do it, and while the disk is waited for there is time.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use imgfmt::Storage;
 
 use super::provenance::sound;
-use crate::digest::nodes::Nodes;
 use crate::facts::stock::Stock;
 use crate::failure::Result;
 use crate::interrupt;
@@ -19,15 +18,11 @@ const UNDER_WAY: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
 
-/// Do `work`, and hash the file of `stock` meanwhile.
+/// Do `work`, and hash the file of `stock` meanwhile: `stock.known` has its tree then.
 ///
 /// # Errors
 /// Those of `work`; where the image cannot be read, or was changed meanwhile.
-pub fn hashed<T>(
-    stock: &Stock,
-    progress: Progress,
-    work: impl FnOnce() -> Result<T>,
-) -> Result<(T, Arc<dyn Nodes>)> {
+pub fn hashed<T>(stock: &Stock, progress: Progress, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let image = stock.file();
     let state = AtomicU8::new(UNDER_WAY);
     let bar = OnceLock::new();
@@ -53,7 +48,9 @@ pub fn hashed<T>(
         };
         (outcome, tree)
     });
-    Ok((outcome?, sound(image, tree)?))
+    let outcome = outcome?;
+    sound(image, tree)?;
+    Ok(outcome)
 }
 
 #[cfg(test)]
@@ -78,8 +75,11 @@ mod tests {
         file.set_modified(UNIX_EPOCH).unwrap();
         let stock = || Stock::of_raw(Image::open(&path).unwrap());
         let quiet = Progress::new(true);
-        let (done, hashed_tree) = hashed(&stock(), quiet, || Ok(5)).unwrap();
-        assert_eq!((done, hashed_tree.digest()), (5, tree::of(&file, 4096, &|_| Ok(())).unwrap()));
+        let first = stock();
+        assert_eq!(hashed(&first, quiet, || Ok(5)).unwrap(), 5);
+        let never = |_| panic!("it is known");
+        let known = first.known.tree(first.file(), &never).unwrap();
+        assert_eq!(known.digest(), tree::of(&file, 4096, &|_| Ok(())).unwrap());
         let error = hashed(&stock(), quiet, || Err::<(), _>(Failure::new("no room"))).unwrap_err();
         assert_eq!(error.to_string(), "no room");
         let changes = || {

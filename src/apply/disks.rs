@@ -151,7 +151,7 @@ impl Maker<'_> {
                 if !*digests || stock.is_unpacked() {
                     return work();
                 }
-                let (made, _) = beside::hashed(stock, *progress, work)?;
+                let made = beside::hashed(stock, *progress, work)?;
                 let digest = of_copy(stock, edits).map_err(|e| unread(&named, &e))?;
                 stock.disk.check_unchanged().map_err(|e| failure(&stock.path, &e))?;
                 return Ok(Made { digest: Some(digest), ..made });

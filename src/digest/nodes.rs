@@ -51,7 +51,7 @@ pub fn of_copy<S: Storage + Sync>(
         hashes = above.map(|(nr, group)| (nr, hash(&group[..shape.width(level, nr)]))).collect();
     }
     let (nr, group) = changed_groups(nodes, shape.top(), &hashes)?.next().expect("one at least");
-    Ok(Digest::of_top(shape.len(), &group[..shape.width(shape.top(), nr)]))
+    Ok(Digest::of_top(shape.bytes(), &group[..shape.width(shape.top(), nr)]))
 }
 
 /// The groups of a level in which hashes differ, with these in place.
@@ -107,7 +107,7 @@ impl Tree {
     fn made<S: Storage + Sync>(storage: &S, step: &Step<'_>, leaves: bool) -> io::Result<Self> {
         let shape = Shape::new(storage.len());
         let mut made = Self { levels: vec![BTreeMap::new(); shape.top() + 1], shape };
-        pieces::each(storage, step, &mut |first, hashes| {
+        pieces::each(storage, made.shape.last_leaf(), step, &mut |first, hashes| {
             let (first, _) = place(first);
             for (nr, hashes) in (first..).zip(hashes.chunks(FANOUT)) {
                 let mut group = Box::new([[0; 32]; FANOUT]);
@@ -161,7 +161,7 @@ impl Nodes for Tree {
             Some(group) => group.clone(),
             None => self.shape.blank(top, 0),
         };
-        Digest::of_top(self.shape.len(), &group[..self.shape.width(top, 0)])
+        Digest::of_top(self.shape.bytes(), &group[..self.shape.width(top, 0)])
     }
 }
 

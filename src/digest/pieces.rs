@@ -9,7 +9,7 @@ use std::thread;
 use imgfmt::Storage;
 use sha2::{Digest as _, Sha256};
 
-use super::shape::{FANOUT, Hash, PIECE, Shape, ZERO_LEAF};
+use super::shape::{FANOUT, Hash, PIECE, ZERO_LEAF};
 use super::tree::Step;
 
 /// Pieces between two joins of the workers: 1 GiB, whole groups. It bounds the memory for hashes, however long a file says
@@ -22,18 +22,18 @@ const STACK: usize = 128 << 10;
 /// The most workers: past that, disks and memory are what is waited for.
 const WORKERS_MAX: usize = 32;
 
-/// Show `hashes` those of `storage` in order, many at a time, with the number of the first, which begins a group. Whole groups
-/// of holes may be left out.
+/// Show `show` the hashes of `storage` in order, many at a time, with the number of the first, which begins a group. Whole groups
+/// of holes may be left out. `last_of_zeros` is the hash of the last piece, should it be of zeros.
 ///
 /// # Errors
 /// Those of [`super::tree::of`].
 pub(super) fn each<S: Storage + Sync>(
     storage: &S,
+    last_of_zeros: Hash,
     step: &Step<'_>,
     show: &mut dyn FnMut(u64, &[Hash]),
 ) -> io::Result<()> {
     let len = storage.len();
-    let shape = Shape::new(len);
     let pieces = len.div_ceil(PIECE);
     let mut first = 0;
     while first < pieces {
@@ -46,9 +46,7 @@ pub(super) fn each<S: Storage + Sync>(
         let end = pieces.min(first.saturating_add(BATCH));
         let mut hashes = vec![ZERO_LEAF; usize::try_from(end - first).expect("a batch is small")];
         if end == pieces {
-            let group = shape.groups(0) - 1;
-            let last = shape.blank(0, group)[shape.width(0, group) - 1];
-            *hashes.last_mut().expect("no batch is empty") = last;
+            *hashes.last_mut().expect("no batch is empty") = last_of_zeros;
         }
         Batch { storage, step }.fill(first, data, &mut hashes)?;
         show(first, &hashes);

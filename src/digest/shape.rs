@@ -60,13 +60,13 @@ impl Shape {
     }
 
     /// Bytes of the file.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.len
     }
 
-    /// Whether the file has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
+    /// The hash of the last piece, which may be short, where it is of zeros.
+    pub(super) fn last_leaf(&self) -> Hash {
+        self.levels[0].last
     }
 
     /// The highest level, which is one group.

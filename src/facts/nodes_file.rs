@@ -76,7 +76,7 @@ impl Nodes for NodesFile {
         let group = self.read(level, nr)?;
         let hashes = &group[..self.shape.width(level, nr)];
         let holds = if level == self.shape.top() {
-            Digest::of_top(self.shape.len(), hashes) == self.digest
+            Digest::of_top(self.shape.bytes(), hashes) == self.digest
         } else {
             let above = self.group(level + 1, nr / FANOUT as u64)?;
             above[usize::try_from(nr % FANOUT as u64).expect("at most 127")] == hash(hashes)
